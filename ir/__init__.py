@@ -1,0 +1,1 @@
+"""Intermediate representations: types, graph IR, loop IR, and the definitions of all ops."""

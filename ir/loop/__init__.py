@@ -1,0 +1,1 @@
+"""Loop IR: a small typed language of loop nests over strided buffers."""

@@ -1,0 +1,1 @@
+"""Op definitions, one file a family; `smelt.ir.registry` collects them."""

@@ -1,0 +1,57 @@
+"""The op registry: every op there is, from an explicit list of families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from smelt.ir.op import OpDef
+from smelt.ir.ops import (
+    contraction,
+    convolution,
+    control,
+    creation,
+    elementwise,
+    indexing,
+    losses,
+    movement,
+    nn,
+    normalisation,
+    optimiser,
+    pooling,
+    random,
+    reduction,
+    scan,
+    structural,
+)
+
+_FAMILIES: tuple[tuple[OpDef, ...], ...] = (
+    structural.OPS,
+    elementwise.OPS,
+    movement.OPS,
+    reduction.OPS,
+    contraction.OPS,
+    convolution.OPS,
+    pooling.OPS,
+    indexing.OPS,
+    scan.OPS,
+    creation.OPS,
+    random.OPS,
+    control.OPS,
+    nn.OPS,
+    normalisation.OPS,
+    losses.OPS,
+    optimiser.OPS,
+)
+
+
+def _build() -> Mapping[str, OpDef]:
+    ops: dict[str, OpDef] = {}
+    for family in _FAMILIES:
+        for op in family:
+            assert op.name not in ops, f"two ops are called {op.name}"
+            ops[op.name] = op
+    return MappingProxyType(ops)
+
+
+OPS: Mapping[str, OpDef] = _build()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from smelt.ir import dtypes, registry
 from smelt.ir.errors import InternalError
 from smelt.ir.graph import Graph

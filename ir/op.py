@@ -16,7 +16,6 @@ from smelt.ir.types import TensorType
 
 if TYPE_CHECKING:
     import numpy as np
-
     from smelt.ir.graph import Graph
     from smelt.ir.layout import Layout
     from smelt.ir.structured import Definition

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from smelt.ir.op import OpDef
 from smelt.ir.ops import (
     contraction,
-    convolution,
     control,
+    convolution,
     creation,
     elementwise,
     indexing,

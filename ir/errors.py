@@ -39,6 +39,10 @@ class IntegerDivisionError(SmeltError, ZeroDivisionError, RuntimeError):
     """An integer was divided by zero."""
 
 
+class DifferentiationError(SmeltError, RuntimeError):
+    """A gradient is asked for through an op that has none; the message says why."""
+
+
 class VerifyError(SmeltError):
     """A graph or a loop program breaks a rule of its IR."""
 

@@ -16,7 +16,7 @@ from smelt.ir.types import TensorType
 
 if TYPE_CHECKING:
     import numpy as np
-    from smelt.ir.graph import Graph
+    from smelt.ir.graph import Graph, Location
     from smelt.ir.layout import Layout
     from smelt.ir.structured import Definition
 
@@ -44,6 +44,9 @@ class Rules(ABC):
     @abstractmethod
     def type(self, operand: Operand) -> TensorType:
         """Return the type of an operand."""
+
+    def at(self, location: Location | None) -> None:
+        """State the user's line to which what is applied next belongs; most need not know."""
 
     def full(self, value: bool | int | float, type: TensorType) -> Operand:
         """Return a tensor of `type` filled with `value`."""
@@ -105,6 +108,7 @@ class Saved:
         output_types: types of its results.
         values: the operands and results named in `Vjp.saves`, by name.
         needs: for each operand, whether its cotangent is wanted.
+        regions: graphs that the application owns.
     """
 
     attrs: Any
@@ -112,6 +116,7 @@ class Saved:
     output_types: tuple[TensorType, ...]
     values: Mapping[str, Operand]
     needs: tuple[bool, ...]
+    regions: tuple[Graph, ...] = ()
 
     def __getitem__(self, name: str) -> Operand:
         return self.values[name]
@@ -185,6 +190,17 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Expand:
+    """An op whose meaning depends on the graph around it, so that a pass replaces it first.
+
+    Attributes:
+        by: the pass that does.
+    """
+
+    by: str
+
+
+@dataclass(frozen=True)
 class Sample:
     """One application of an op that tests run on every rung of the ladder.
 
@@ -212,7 +228,7 @@ class OpDef:
         infer: `infer(attrs, *input_types)` gives the result types as a tuple, or raises a
             `TypeInferenceError` that names op, operands and what was expected. Region ops take
             `regions=` as well.
-        rule: how it is computed below the graph: exactly one of the four.
+        rule: how it is computed below the graph: exactly one of the five.
         vjp: how it is differentiated; None for a composite means: by its decomposition.
         samples: yields the `Sample`s on which every rung is tested.
         reference: `reference(xp, attrs, *arrays)` computes the result (a tuple if there are
@@ -229,7 +245,7 @@ class OpDef:
     doc: str
     operands: tuple[str, ...]
     infer: Callable[..., tuple[TensorType, ...]]
-    rule: Lower | Decompose | Call | Region
+    rule: Lower | Decompose | Call | Region | Expand
     vjp: Vjp | NoVjp | None
     samples: Callable[[], Iterable[Sample]]
     reference: Callable[..., Any] | None = None
@@ -241,7 +257,7 @@ class OpDef:
     def __post_init__(self) -> None:
         composite = isinstance(self.rule, Decompose)
         assert composite or self.vjp is not None, f"{self.name}: a vjp, or why there is none"
-        needs_reference = not composite and not isinstance(self.rule, Region)
+        needs_reference = isinstance(self.rule, Lower | Call)
         assert self.reference is not None or not needs_reference, f"{self.name}: no reference"
         if isinstance(self.vjp, Vjp):
             names = {n.lstrip("*") for n in self.operands + self.results}

@@ -1,0 +1,76 @@
+"""From LLVM IR text to machine code: parse, optimise, emit.
+
+The vectors and tiles in the text are explicit, so LLVM's own vectorisers and unrollers, which take
+most of the time of a usual pipeline, stay off.
+
+    compile_ir_text(text, target) -> bytes             # an object file
+    assembly_of(text, target) -> str                   # what is in it, for readers
+"""
+
+from __future__ import annotations
+
+import functools
+
+import llvmlite.binding as llvm
+
+from smelt.codegen.target import Target
+from smelt.ir.errors import InternalError
+
+
+def compile_ir_text(text: str, target: Target) -> bytes:
+    """Return the object file that LLVM makes of a module; the same text gives the same bytes.
+
+    Raises:
+        InternalError: the text is not valid LLVM IR.
+    """
+    machine = _machine(target)
+    with optimised(text, machine) as module:
+        return machine.emit_object(module)
+
+
+def assembly_of(text: str, target: Target) -> str:
+    """Return the assembly of `compile_ir_text(text, target)`."""
+    machine = _machine(target)
+    with optimised(text, machine) as module:
+        return machine.emit_assembly(module)
+
+
+def optimised_ir(text: str, target: Target) -> str:
+    """Return the module after LLVM's passes, as text."""
+    with optimised(text, _machine(target)) as module:
+        return str(module)
+
+
+def optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """Parse, verify and optimise a module."""
+    try:
+        module = llvm.parse_assembly(text, context=llvm.create_context())
+        module.verify()
+    except RuntimeError as error:
+        raise InternalError(f"emitted LLVM IR is not valid: {error}") from error
+    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_vectorization = False
+    tuning.slp_vectorization = False
+    tuning.loop_unrolling = False
+    tuning.loop_interleaving = False
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+@functools.cache
+def initialise() -> None:
+    """Make LLVM ready for this machine, inline assembly included."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+
+
+@functools.lru_cache(maxsize=8)
+def _machine(target: Target) -> llvm.TargetMachine:
+    initialise()
+    # Position-independent code of the small model refers to its own parts by 32-bit offsets, so
+    # an object is one block that can be mapped anywhere.
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+    )

@@ -33,6 +33,15 @@ class GraphBuilder(Rules):
         self._nodes: list[Node] = []
         self._known: set[Value] = set()
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes appended so far."""
+        return tuple(self._nodes)
+
+    def values(self) -> tuple[Value, ...]:
+        """Return the inputs and results so far, in order."""
+        return (*self._inputs, *(v for node in self._nodes for v in node.outputs))
+
     def input(self, type: TensorType, name: str = "") -> Value:
         """Append a parameter."""
         value = Value(type, name)

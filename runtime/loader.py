@@ -1,0 +1,359 @@
+"""Loads relocatable machine code into the process, without LLVM.
+
+Takes the object file of a `NativeObject`; gives the addresses of its exported functions. On ELF
+platforms smelt does it itself: sections are copied into one mapping, relocated while it is
+writable, and only then made executable, so that no page is both. Mach-O and COFF objects go
+through LLVM's own loader instead, and need llvmlite at run time.
+
+Source: System V Application Binary Interface, AMD64 supplement, section 4.4; ELF for the Arm
+64-bit Architecture, section 5.7.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import mmap
+import platform
+import struct
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from smelt.ir.errors import SmeltError
+from smelt.runtime.relocation import RELOCATIONS, RelocationError, machine_name
+
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_RELA = struct.Struct("<QQq")
+
+_RELOCATABLE = 1
+_PROGBITS, _SYMTAB, _RELA_SECTION, _NOBITS = 1, 2, 4, 8
+_WRITE, _ALLOC, _EXECUTE = 1, 2, 4
+_UNDEFINED, _ABSOLUTE, _COMMON = 0, 0xFFF1, 0xFFF2
+_LOCAL, _FUNCTION = 0, 2
+
+_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}
+
+
+class LoadError(SmeltError):
+    """An object file cannot be loaded into this process; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of an ELF object file.
+
+    Attributes:
+        name: such as `.text`.
+        type: SHT constant.
+        flags: SHF bits.
+        data: its contents; empty for zero-filled ones.
+        size: its size in memory in bytes.
+        link: number of the section that it refers to.
+        target: number of the section that it relocates.
+        alignment: a power of two.
+    """
+
+    name: str
+    type: int
+    flags: int
+    data: bytes
+    size: int
+    link: int
+    target: int
+    alignment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A symbol of an ELF object file: a name, its section and the offset in it."""
+
+    name: str
+    kind: int
+    binding: int
+    section: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class ElfObject:
+    """A parsed ELF64 relocatable file.
+
+    Attributes:
+        machine: EM constant.
+        sections: in the order of the file.
+        symbols: in the order of the symbol table.
+    """
+
+    machine: int
+    sections: tuple[Section, ...]
+    symbols: tuple[Symbol, ...]
+
+
+class LoadedObject:
+    """Machine code in memory; the memory goes when the last reference to this object does.
+
+    Attributes:
+        functions: address of each exported function, by name.
+    """
+
+    def __init__(self, functions: Mapping[str, int], owner: Any = None) -> None:
+        self.functions = functions
+        self._owner = owner
+
+    def __getitem__(self, name: str) -> int:
+        try:
+            return self.functions[name]
+        except KeyError:
+            known = ", ".join(sorted(self.functions)) or "nothing"
+            raise LoadError(f"object exports no function {name!r}; it exports {known}") from None
+
+
+def load(code: bytes) -> LoadedObject:
+    """Load an object file for this machine.
+
+    Raises:
+        LoadError: it is malformed, made for another machine, refers to symbols outside itself, or
+            needs a relocation that smelt's emitters do not produce.
+    """
+    if code[:4] == b"\x7fELF":
+        return _load_elf(parse_elf(code))
+    return _load_by_llvm(code)
+
+
+def parse_elf(code: bytes) -> ElfObject:
+    """Parse an ELF64 little-endian relocatable file; LoadError if it is not one."""
+    try:
+        return _parse(code)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise LoadError(f"truncated or damaged object file: {error}") from error
+
+
+def _parse(code: bytes) -> ElfObject:
+    head = _HEADER.unpack_from(code)
+    if code[4] != 2 or code[5] != 1 or head[1] != _RELOCATABLE:
+        raise LoadError("not a 64-bit little-endian relocatable ELF file")
+    start, count, names_index = head[6], head[12], head[13]
+    raw = [_SECTION.unpack_from(code, start + k * _SECTION.size) for k in range(count)]
+    for entry in raw:
+        if entry[1] != _NOBITS and entry[4] + entry[5] > len(code):
+            raise LoadError("truncated or damaged object file: a section ends after the file")
+    contents = [b"" if e[1] == _NOBITS else code[e[4] : e[4] + e[5]] for e in raw]
+    sections = tuple(
+        Section(
+            _string(contents[names_index], e[0]), e[1], e[2], data, e[5], e[6], e[7], max(e[8], 1)
+        )
+        for e, data in zip(raw, contents)
+    )
+    symbols: list[Symbol] = []
+    for section in sections:
+        if section.type == _SYMTAB:
+            strings = sections[section.link].data
+            for name, kind, _, index, value, _ in _SYMBOL.iter_unpack(section.data):
+                symbols.append(Symbol(_string(strings, name), kind & 15, kind >> 4, index, value))
+    return ElfObject(head[2], sections, tuple(symbols))
+
+
+def _string(table: bytes, offset: int) -> str:
+    return table[offset : table.index(b"\0", offset)].decode() if offset else ""
+
+
+def undefined_symbols(code: bytes) -> tuple[str, ...]:
+    """Return the names that an ELF object refers to but does not define, sorted."""
+    undefined = (_UNDEFINED, _COMMON)
+    return tuple(sorted(s.name for s in parse_elf(code).symbols if s.section in undefined and s.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where each section goes in the mapping.
+
+    Attributes:
+        offsets: offset of each allocated section, by its number.
+        size: bytes in all, a multiple of the page size.
+        executable: (start, stop) of the pages that hold code.
+        read_only: (start, stop) of the pages that hold constants.
+    """
+
+    offsets: Mapping[int, int]
+    size: int
+    executable: tuple[int, int]
+    read_only: tuple[int, int]
+
+
+def place(elf: ElfObject) -> Placement:
+    """Lay out the allocated sections: code, then constants, then data, each on pages of its own."""
+    groups: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for number, section in enumerate(elf.sections):
+        # Unwinding tables are for debuggers and C++ exceptions; nothing unwinds through our code.
+        if not section.flags & _ALLOC or section.name.startswith(".eh_frame"):
+            continue
+        if section.flags & _EXECUTE:
+            groups[0].append(number)
+        elif section.flags & _WRITE:
+            groups[2].append(number)
+        else:
+            groups[1].append(number)
+    offsets: dict[int, int] = {}
+    bounds: list[tuple[int, int]] = []
+    position = 0
+    for group in groups:
+        start = position
+        for number in group:
+            position = _align(position, elf.sections[number].alignment)
+            offsets[number] = position
+            position += elf.sections[number].size
+        position = _align(position, mmap.PAGESIZE)
+        bounds.append((start, position))
+    return Placement(offsets, max(position, mmap.PAGESIZE), bounds[0], bounds[1])
+
+
+def _align(position: int, alignment: int) -> int:
+    return (position + alignment - 1) & -alignment
+
+
+def relocate(elf: ElfObject, placement: Placement, memory: Any, base: int) -> None:
+    """Copy the sections into `memory` and resolve every reference for the address `base`.
+
+    Args:
+        elf: the object.
+        placement: where its sections go.
+        memory: writable buffer of `placement.size` bytes.
+        base: address at which the buffer's first byte is, or will be.
+
+    Raises:
+        LoadError: an undefined symbol, an unknown relocation, or a target out of reach.
+    """
+    for number, offset in placement.offsets.items():
+        data = elf.sections[number].data
+        memory[offset : offset + len(data)] = data
+    table = RELOCATIONS[elf.machine]
+    for section in elf.sections:
+        if section.type != _RELA_SECTION or section.target not in placement.offsets:
+            continue
+        origin = placement.offsets[section.target]
+        for offset, kind, addend in _RELA.iter_unpack(section.data):
+            symbol = elf.symbols[kind >> 32]
+            value = _address(elf, placement, symbol, base) + addend
+            rule = table.get(kind & 0xFFFFFFFF)
+            if rule is None:
+                raise LoadError(
+                    f"relocation {kind & 0xFFFFFFFF} of {machine_name(elf.machine)} against "
+                    f"{symbol.name or 'a section'!r} is not one that smelt loads; emit with "
+                    "reloc='pic' and codemodel='small', and keep globals internal"
+                )
+            try:
+                rule(memory, origin + offset, base + origin + offset, value)
+            except RelocationError as error:
+                raise LoadError(f"cannot resolve {symbol.name!r}: {error}") from error
+
+
+def _address(elf: ElfObject, placement: Placement, symbol: Symbol, base: int) -> int:
+    if symbol.section in (_UNDEFINED, _COMMON):
+        raise LoadError(
+            f"object refers to the undefined symbol {symbol.name!r}; emitted code reaches what it "
+            "needs through the context's table only"
+        )
+    if symbol.section == _ABSOLUTE:
+        return symbol.value
+    if symbol.section not in placement.offsets:
+        name = elf.sections[symbol.section].name
+        raise LoadError(f"{symbol.name!r} lies in section {name!r}, which is not loaded")
+    return base + placement.offsets[symbol.section] + symbol.value
+
+
+def _load_elf(elf: ElfObject) -> LoadedObject:
+    if elf.machine != _MACHINES.get(platform.machine().lower()):
+        raise LoadError(
+            f"object is for {machine_name(elf.machine)}, this machine is {platform.machine()}"
+        )
+    placement = place(elf)
+    libc = _libc()
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    base = libc.mmap(None, placement.size, mmap.PROT_READ | mmap.PROT_WRITE, private, -1, 0)
+    if base in (None, ctypes.c_void_p(-1).value):
+        raise LoadError(f"no memory for {placement.size} bytes of code")
+    loaded = LoadedObject(
+        {
+            s.name: base + placement.offsets[s.section] + s.value
+            for s in elf.symbols
+            if s.kind == _FUNCTION and s.binding != _LOCAL and s.section in placement.offsets
+        }
+    )
+    # Not at exit: daemon threads may still be running this code then.
+    weakref.finalize(loaded, libc.munmap, base, placement.size).atexit = False
+    memory = memoryview((ctypes.c_ubyte * placement.size).from_address(base)).cast("B")
+    relocate(elf, placement, memory, base)
+    _protect(base, placement.read_only, mmap.PROT_READ)
+    _flush(base, placement.executable)
+    _protect(base, placement.executable, mmap.PROT_READ | mmap.PROT_EXEC)
+    return loaded
+
+
+def _protect(base: int, pages: tuple[int, int], access: int) -> None:
+    start, stop = pages
+    if start < stop and _libc().mprotect(base + start, stop - start, access) != 0:
+        raise LoadError(
+            f"the system refuses to change the protection of {stop - start} bytes "
+            f"(errno {ctypes.get_errno()}); is executable memory forbidden by a security policy?"
+        )
+
+
+def _flush(base: int, pages: tuple[int, int]) -> None:
+    """Make fresh code visible to instruction fetch where caches are not coherent."""
+    if platform.machine().lower() not in ("aarch64", "arm64"):
+        return
+    name = ctypes.util.find_library("gcc_s")
+    if name is not None:
+        ctypes.CDLL(name).__clear_cache(
+            ctypes.c_void_p(base + pages[0]), ctypes.c_void_p(base + pages[1])
+        )
+    # Elsewhere Linux itself synchronises a page when it first becomes executable.
+
+
+@cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None, use_errno=True)
+    size, address = ctypes.c_size_t, ctypes.c_void_p
+    libc.mmap.restype = address
+    libc.mmap.argtypes = (address, size, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    libc.mprotect.argtypes = (address, size, ctypes.c_int)
+    libc.munmap.argtypes = (address, size)
+    return libc
+
+
+def _load_by_llvm(code: bytes) -> LoadedObject:
+    """Load a Mach-O or COFF object through LLVM's run-time linker."""
+    try:
+        from llvmlite import binding as llvm
+    except ImportError as error:
+        raise LoadError(
+            "object is not ELF; loading Mach-O and COFF objects needs llvmlite installed"
+        ) from error
+    llvm.initialize_native_target()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    try:
+        file = llvm.ObjectFileRef.from_data(code)
+    except RuntimeError as error:
+        raise LoadError(f"not an object file: {error}") from error
+    engine.add_object_file(file)
+    engine.finalize_object()
+    return _LlvmObject(engine)
+
+
+class _LlvmObject(LoadedObject):
+    """Code that LLVM has loaded; the engine owns its memory."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__({}, engine)
+
+    def __getitem__(self, name: str) -> int:
+        address = self._owner.get_function_address(name)
+        if address == 0:
+            raise LoadError(f"object exports no function {name!r}")
+        return address

@@ -23,11 +23,13 @@ from smelt.ir.ops import (
     reduction,
     scan,
     structural,
+    unary,
 )
 
 _FAMILIES: tuple[tuple[OpDef, ...], ...] = (
     structural.OPS,
     elementwise.OPS,
+    unary.OPS,
     movement.OPS,
     reduction.OPS,
     contraction.OPS,

@@ -1,0 +1,105 @@
+"""Nodes of the tape: what gave a tensor, and how cotangents pass back through it."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smelt.tensor import Tensor
+
+Edge = tuple["Node", int]
+Cotangent = Any
+_sequence = itertools.count()
+
+
+class Node(ABC):
+    """One step of the computation that gradients flow back through.
+
+    Attributes:
+        edges: for each operand, the node and result it came from; None where no gradient goes.
+        order: a number greater than those of all nodes before this one.
+        label: name of the op or function that the user called.
+        hooks: for each result, hooks that see and may replace its cotangent.
+        retained: for each result, the tensors whose `.grad` is to be kept.
+        after_hooks: `(grad_inputs, grad_outputs) -> grad_inputs | None`, run after the node.
+    """
+
+    __slots__ = ("__weakref__", "after_hooks", "edges", "hooks", "label", "order", "retained")
+
+    def __init__(self, label: str, edges: tuple[Edge | None, ...]) -> None:
+        self.label = label
+        self.edges = edges
+        self.order = next(_sequence)
+        self.hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] | None = None
+        self.retained: dict[int, weakref.ref[Tensor]] | None = None
+        self.after_hooks: dict[int, Callable[..., Any]] | None = None
+
+    @abstractmethod
+    def pull(self, cotangents: Sequence[Cotangent | None], taped: bool) -> Sequence[Any]:
+        """Return one cotangent an edge, given one a result.
+
+        Cotangents are arrays, or tensors if `taped`, where the backward pass is itself taped.
+        """
+
+    def free(self) -> None:  # noqa: B027 - nodes that save nothing have nothing to free
+        """Let go of what was saved for the backward pass."""
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """The nodes that gradients go to next, with the number of their result."""
+        return tuple([(None, 0) if edge is None else edge for edge in self.edges])
+
+    def name(self) -> str:
+        """Return the name that PyTorch prints."""
+        words = self.label.strip("_").split("_")
+        return "".join(w[:1].upper() + w[1:] for w in words) + "Backward0"
+
+    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(grad_inputs, grad_outputs)` after this node; it may give new inputs."""
+        if self.after_hooks is None:
+            self.after_hooks = {}
+        return Handle(self.after_hooks, hook)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {hex(id(self))}>"
+
+
+class AccumulateGrad(Node):
+    """The end of the tape at a leaf: adds to its `.grad`."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        super().__init__("accumulate_grad", ())
+        self.variable = variable
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    def pull(self, cotangents: Sequence[Cotangent | None], taped: bool) -> Sequence[Any]:
+        return ()
+
+
+class Handle:
+    """Removes a hook. May be used as a context, at whose end the hook goes."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self.id = next(Handle._numbers)
+        self._hooks = hooks
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Remove the hook; nothing happens if it is gone already."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()

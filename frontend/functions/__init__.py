@@ -1,0 +1,1 @@
+"""The definitions of the public functions on tensors, by topic."""

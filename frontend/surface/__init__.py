@@ -1,0 +1,1 @@
+"""The public surface, generated from the definitions in `functions`: see generate.py."""

@@ -1,0 +1,5 @@
+from smelt.base import TensorBase
+
+
+class Methods(TensorBase):
+    pass

@@ -48,6 +48,7 @@ class TensorBase:
         _hooks: hooks on the gradient of a leaf.
         _post_hooks: hooks that run after the gradient of a leaf was added to.
         _inference: whether it was made in inference mode.
+        _trace: what a recording knows of it (tracing/cells.py); None before it met one.
     """
 
     dtype: DType
@@ -65,6 +66,7 @@ class TensorBase:
     _hooks: dict[int, Any] | None = None
     _post_hooks: dict[int, Any] | None = None
     _inference: bool = False
+    _trace: Any = None
 
     @property
     def _storage(self) -> Storage:

@@ -51,6 +51,10 @@ class Tracer(Protocol):
         """Return a Python number as a 0-d tensor."""
         ...
 
+    def scalar_input(self, value: bool | int | float | complex, dtype: DType) -> Tensor:
+        """Return a Python number as a 0-d tensor that is an input, even if it is a literal."""
+        ...
+
     def random_state(self, generator: Generator, words: int) -> tuple[Tensor, Tensor]:
         """Return seed and offset (0-d int64) of the next draw of `words` words."""
         ...
@@ -218,6 +222,16 @@ def scalar(value: bool | int | float | complex, dtype: DType) -> Tensor:
     return wrap(np.array(value, dtype.numpy), dtype)
 
 
+def scalar_input(value: bool | int | float | complex, dtype: DType) -> Tensor:
+    """Return a Python number that may change from call to call as a 0-d tensor of `dtype`.
+
+    Where `scalar` makes literals of the user's code part of a compiled program, this never does:
+    for learning rates and other numbers that a schedule changes.
+    """
+    tracer = mode.tracer
+    return scalar(value, dtype) if tracer is None else tracer.scalar_input(value, dtype)
+
+
 def random_state(generator: Generator, words: int) -> tuple[Tensor, Tensor]:
     """Return seed and offset (0-d int64) for a draw of `words` words, and advance the generator."""
     tracer = mode.tracer
@@ -317,6 +331,7 @@ __all__ = [
     "passing",
     "random_state",
     "scalar",
+    "scalar_input",
     "signature_of",
     "write",
     "written",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from smelt.ir import dtypes, scalar
 from smelt.ir.dim import Dim
 from smelt.ir.dtypes import DType, Kind
+from smelt.ir.errors import ArgumentError, IndexRangeError, IntegerDivisionError, SmeltError
 from smelt.ir.scalar import Const, Expr, Read, Var
 from smelt.ir.types import TensorType
 
@@ -263,3 +264,15 @@ def is_movement(definition: Any) -> bool:
         and isinstance(definition.body[0], Read)
         and not definition.checks
     )
+
+
+def data_error(code: int, value: int, limit: int) -> SmeltError:
+    """Return the error that a failed `DataCheck` raises: code, value and limit as it reports."""
+    message = DATA_ERRORS[code].format(value=value, limit=limit)
+    match code:
+        case 1:
+            return IndexRangeError(message)
+        case 2:
+            return IntegerDivisionError(message)
+        case _:
+            return ArgumentError(message)

@@ -127,9 +127,7 @@ class GraphBuilder(Rules):
         for node in nodes:
             inputs = tuple(found[v] for v in node.inputs)
             names = tuple(v.name for v in node.outputs)
-            outputs = self.node(
-                node.op, inputs, node.attrs, node.regions, node.location, names
-            )
+            outputs = self.node(node.op, inputs, node.attrs, node.regions, node.location, names)
             found.update(zip(node.outputs, outputs, strict=True))
         return found
 
@@ -156,10 +154,8 @@ def decomposition(op: OpDef, attrs: Any, operands: tuple[TensorType, ...]) -> Gr
     return builder.finish(as_tuple(op.rule.rule(builder, attrs, *inputs)))
 
 
-def apply_graph(
-    rules: Rules, graph: Graph, operands: Sequence[Operand]
-) -> dict[Value, Operand]:
-    """Apply every node of `graph` through `rules`; return the operand that stands for each value."""
+def apply_graph(rules: Rules, graph: Graph, operands: Sequence[Operand]) -> dict[Value, Operand]:
+    """Apply every node of `graph` through `rules`; return what stands for each value."""
     found: dict[Value, Operand] = dict(zip(graph.inputs, operands, strict=True))
     for node in graph.nodes:
         rules.at(node.location)

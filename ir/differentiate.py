@@ -1,7 +1,7 @@
 """Reverse differentiation of graphs: one walk, written against `Rules`.
 
-The autograd pass runs it with a graph builder, and region ops run it to build the backward graphs of
-their regions; the interpreter evaluates the graph that it gives.
+The autograd pass runs it with a graph builder, and region ops run it to build the backward graphs
+of their regions; the interpreter evaluates the graph that it gives.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def differentiate(
             node.inputs, _pull_back(rules, node, operands, seeds, active), strict=True
         ):
             add(value, cotangent)
-    return tuple(
-        found[v] if v in found else rules.full_like(operands[v], 0.0) for v in wrt
-    )
+    return tuple(found[v] if v in found else rules.full_like(operands[v], 0.0) for v in wrt)
 
 
 def _dependents(nodes: Sequence[Node], wrt: Sequence[Value]) -> set[Value]:
@@ -140,9 +138,7 @@ def _pull_back_decomposed(
     given = [(v, s) for v, s in zip(graph.outputs, seeds, strict=True) if s is not None]
     wrt = [v for v, needed in zip(graph.inputs, needs) if needed]
     results = iter(
-        differentiate(
-            rules, graph.nodes, values, [v for v, _ in given], [s for _, s in given], wrt
-        )
+        differentiate(rules, graph.nodes, values, [v for v, _ in given], [s for _, s in given], wrt)
     )
     return tuple(next(results) if needed else None for needed in needs)
 

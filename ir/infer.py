@@ -1,4 +1,4 @@
-"""Type inference: from an op, its attributes and the types of its operands to those of its results."""
+"""Type inference: from an op, its attributes and its operands' types to its results' types."""
 
 from __future__ import annotations
 

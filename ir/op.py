@@ -45,8 +45,8 @@ class Rules(ABC):
     def type(self, operand: Operand) -> TensorType:
         """Return the type of an operand."""
 
-    def at(self, location: Location | None) -> None:
-        """State the user's line to which what is applied next belongs; most need not know."""
+    def at(self, location: Location | None) -> None:  # noqa: B027 (most need not know)
+        """State the user's line to which what is applied next belongs."""
 
     def full(self, value: bool | int | float, type: TensorType) -> Operand:
         """Return a tensor of `type` filled with `value`."""

@@ -66,9 +66,7 @@ def _listed(types: Types) -> str:
 
 def _require_regions(op: str, regions: tuple[Graph, ...], *names: str) -> None:
     if len(regions) != len(names):
-        raise TypeInferenceError(
-            f"{op}: owns the graphs {', '.join(names)}; got {len(regions)}"
-        )
+        raise TypeInferenceError(f"{op}: owns the graphs {', '.join(names)}; got {len(regions)}")
 
 
 def _require_inputs(op: str, name: str, region: Graph, expected: Types) -> None:
@@ -226,9 +224,7 @@ def _checkpoint_infer(attrs: NoAttrs, *xs: TensorType, regions: tuple[Graph, ...
     return _outputs(regions[0])
 
 
-def _run_first(
-    run: Run, attrs: object, regions: tuple[Graph, ...], *xs: Any
-) -> tuple[Any, ...]:
+def _run_first(run: Run, attrs: object, regions: tuple[Graph, ...], *xs: Any) -> tuple[Any, ...]:
     return run(regions[0], xs)
 
 
@@ -241,9 +237,7 @@ def _checkpoint_samples() -> Iterable[Sample]:
     yield Sample((np.array([[1.0, -0.5], [2.0, 0.0]], np.float32).T,), {}, (body,))
 
 
-def _custom_vjp_infer(
-    attrs: CustomVjpAttrs, *xs: TensorType, regions: tuple[Graph, ...]
-) -> Types:
+def _custom_vjp_infer(attrs: CustomVjpAttrs, *xs: TensorType, regions: tuple[Graph, ...]) -> Types:
     _require_regions("custom_vjp", regions, "forward", "backward")
     if any(not 0 <= k < len(xs) for k in attrs.wrt) or len(set(attrs.wrt)) != len(attrs.wrt):
         raise ArgumentError(

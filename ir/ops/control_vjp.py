@@ -24,7 +24,7 @@ def _placed(results: tuple[Operand, ...], needs: tuple[bool, ...]) -> Cotangents
 
 
 def checkpoint_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
-    """ys = region(xs); gxs = checkpoint[backward of region](xs, gys)."""
+    """Compute region(xs) again: gxs = checkpoint[backward of region](xs, gys)."""
     from smelt.ir.differentiate import backward_graph
 
     given, seeds = _given(cotangents)
@@ -34,7 +34,7 @@ def checkpoint_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotan
 
 
 def cond_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
-    """ys = cond(p, xs); gxs = cond[backward of then, backward of else](p, xs, gys)."""
+    """Take the same way back: gxs = cond[backward of then, backward of else](p, xs, gys)."""
     from smelt.ir.differentiate import backward_graph
 
     given, seeds = _given(cotangents)
@@ -47,7 +47,7 @@ def cond_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
 
 
 def custom_vjp_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
-    """ys = forward(xs); gxs = backward(xs, ys, gys) at the operands `wrt`."""
+    """Apply the backward region: gxs = backward(xs, ys, gys) at the operands `wrt`."""
     from smelt.ir.builder import apply_graph
 
     backward = saved.regions[1]

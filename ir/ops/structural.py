@@ -98,7 +98,7 @@ def _contiguous_view(attrs: NoAttrs, layout: Layout) -> Layout | None:
 
 
 def _contiguous_vjp(r: Rules, saved: Saved, g: Any) -> tuple[Any, ...]:
-    """x -> x; g -> g."""
+    """Forward x -> x; backward g -> g."""
     return (g,)
 
 

@@ -60,7 +60,7 @@ def value_names(graph: Graph) -> dict[Value, str]:
 
 
 def fingerprint(graph: Graph) -> str:
-    """Return a SHA-256 of what `graph` computes: two that differ in names and locations share it."""
+    """Return a SHA-256 of a graph that is the same whatever its names and locations."""
     return hashlib.sha256("\n".join(_canonical_lines(graph)).encode()).hexdigest()
 
 

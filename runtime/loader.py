@@ -165,7 +165,9 @@ def _string(table: bytes, offset: int) -> str:
 def undefined_symbols(code: bytes) -> tuple[str, ...]:
     """Return the names that an ELF object refers to but does not define, sorted."""
     undefined = (_UNDEFINED, _COMMON)
-    return tuple(sorted(s.name for s in parse_elf(code).symbols if s.section in undefined and s.name))
+    return tuple(
+        sorted(s.name for s in parse_elf(code).symbols if s.section in undefined and s.name)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,15 @@ class Pool(IntEnum):
     BEGIN = 35
     END = 36
     STOP = 40  # 1 when workers should leave
-    THREADS = 41  # workers including the caller
-    SPINS = 42  # how often a thread looks before it sleeps
-    SLEEP = 43  # where there is no futex: `void (i32)`, a short sleep
-    SLEEP_ARGUMENT = 44
+    SPINS = 41  # how often a thread looks before it sleeps
+    SLEEP = 42  # where there is no futex: `void (i32)`, a short sleep
+    SLEEP_ARGUMENT = 43
 
 
 POOL_WORDS = 48
+
+PROTOCOL = 1
+"""Number of this layout; it goes up with every change here or in `pool_ir`."""
 
 CALL = "smelt_call"
 PARALLEL_FOR = "smelt_parallel_for"

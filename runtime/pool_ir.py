@@ -117,8 +117,7 @@ define i32 @{CALL}(ptr %context) #0 {
   %record = load ptr, ptr %record.at
   %error.at = getelementptr i64, ptr %context, i64 {Context.ERROR}
   %error = load ptr, ptr %error.at
-  %state = getelementptr i64, ptr %error, i64 {Error.STATE}
-  store i64 0, ptr %state
+  store <4 x i64> zeroinitializer, ptr %error, align 8 ; the four fields of abi.Error
   %interrupted = getelementptr i64, ptr %record, i64 {Record.INTERRUPTED}
   store i64 0, ptr %interrupted
   %now = call i64 @ticks()
@@ -434,8 +433,6 @@ work:
   %pending = getelementptr i64, ptr %pool, i64 {Pool.PENDING}
   %was = atomicrmw sub ptr %pending, i64 1 seq_cst
   %last = icmp eq i64 %was, 1
-  br i1 %last, label %finish, label %idle.from.work
-idle.from.work:
   br label %finish
 finish:
   %waiting.at = getelementptr i64, ptr %pool, i64 {Pool.WAITING}

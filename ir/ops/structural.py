@@ -229,6 +229,17 @@ OPS: tuple[OpDef, ...] = (
         error=0.0,
     ),
     OpDef(
+        name="clone",
+        doc="out = x, in storage of its own",
+        operands=("x",),
+        infer=_same_type,
+        reference=_contiguous_reference,
+        rule=Lower(_identity_define),
+        vjp=Vjp((), _contiguous_vjp),
+        samples=_identity_samples,
+        error=0.0,
+    ),
+    OpDef(
         name="dim_value",
         doc="out = the size dim, which may be symbolic",
         operands=(),

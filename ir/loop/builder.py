@@ -30,6 +30,7 @@ from smelt.ir.loop.grammar import (
     row_major_buffer,
     walk,
 )
+from smelt.ir.loop.printer import RESERVED
 from smelt.ir.scalar import Const, Expr, Load, Var, integer
 from smelt.ir.types import Shape
 
@@ -41,7 +42,7 @@ class Names:
     """Hands out names that are unique in a kernel."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
+        self._taken = set(taken) | RESERVED
 
     def fresh(self, hint: str) -> str:
         """Return `hint`, or `hint_1`, `hint_2`, … if it is taken."""

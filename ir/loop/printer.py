@@ -57,6 +57,9 @@ INFIX: dict[str, tuple[str, int]] = {
 }  # fmt: skip
 """Symbol and strength of the binary operations; `&` and `|` stand for and, or of integers."""
 
+RESERVED = frozenset({"and", "else", "if", "in", "inf", "nan", "not", "or", "False", "True"})
+"""Words that cannot be names of variables and buffers."""
+
 BITWISE = {"or": ("|", 5), "and": ("&", 7)}
 NOT_STRENGTH = 3
 UNARY_STRENGTH = 11
@@ -136,7 +139,7 @@ def _steps(steps: tuple[Step, ...]) -> Iterator[str]:
                 yield f"launch {kernel}({', '.join(map(_place, places))})"
             case Branch(condition, body, orelse):
                 yield f"if {_place(condition)}:"
-                yield from (f"    {line}" for line in _steps(body))
+                yield from (f"    {line}" for line in (_steps(body) if body else ("pass",)))
                 if orelse:
                     yield "else:"
                     yield from (f"    {line}" for line in _steps(orelse))

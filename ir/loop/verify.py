@@ -9,6 +9,7 @@ are not written, and what the kinds of loops and the spaces of buffers promise.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -37,9 +38,11 @@ from smelt.ir.loop.grammar import (
     Store,
     While,
 )
-from smelt.ir.loop.printer import header
+from smelt.ir.loop.printer import RESERVED, header
 from smelt.ir.scalar import Apply, Const, Expr, Load, Read, Var
 from smelt.ir.structured import DATA_ERRORS
+
+_NAME = re.compile(r"[A-Za-z_%][\w.%]*")
 
 COMBINATIONS = frozenset({"add", "mul", "max", "min", "and", "or"})
 """The operations that `Accumulate` takes."""
@@ -175,6 +178,8 @@ class _Verifier:
     def claim(self, name: str, stmt: Stmt | None) -> None:
         if name in self.names:
             raise self.fail(stmt, f"the name {name} is bound twice")
+        if name in RESERVED or not _NAME.fullmatch(name):
+            raise self.fail(stmt, f"{name!r} cannot be a name")
         self.names.add(name)
 
     def block(self, body: tuple[Stmt, ...], scope: _Scope) -> None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from smelt.ir.op import OpDef
 from smelt.ir.ops import (
+    activations,
     contraction,
     control,
     convolution,
@@ -30,6 +31,7 @@ _FAMILIES: tuple[tuple[OpDef, ...], ...] = (
     structural.OPS,
     elementwise.OPS,
     unary.OPS,
+    activations.OPS,
     movement.OPS,
     reduction.OPS,
     contraction.OPS,

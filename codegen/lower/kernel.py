@@ -1,0 +1,420 @@
+"""Lower a fusion group to one kernel of serial loops.
+
+Takes the graph of a group and the layouts of its inputs; gives a `Kernel` in which
+
+- the outer axes are loops around everything (for a group without reductions, all axes are);
+- each stage is a nest of loops that accumulates reductions and stores results;
+- a reduced value with inner axes lies in a buffer of the iteration, one without is a variable;
+- a dear value that two stages need is kept in a row buffer by the first of them.
+
+Parameters are flat: indices are offsets, so that neighbouring loops can become one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from smelt.codegen.lower.inline import Inliner
+from smelt.codegen.lower.nest import Item, Loop, nest
+from smelt.ir import dim as dims
+from smelt.ir import index, scalar
+from smelt.ir.dim import Dim
+from smelt.ir.errors import LoweringError
+from smelt.ir.graph import Graph, Node, Value
+from smelt.ir.group import (
+    Group,
+    GroupStage,
+    Point,
+    Reduction,
+    definition,
+    inner_axes,
+    inner_point,
+    plan,
+)
+from smelt.ir.loop.builder import Names, for_nest, local, scratch
+from smelt.ir.loop.grammar import (
+    Accumulate,
+    Alloc,
+    Buffer,
+    Kernel,
+    Let,
+    Stmt,
+    Store,
+)
+from smelt.ir.scalar import Const, Expr, Load, Var
+from smelt.ir.structured import Nest, Stage, accumulated, left, right
+from smelt.ir.types import Shape, TensorType, row_major_strides
+
+_SIMPLE_MONOIDS = frozenset({"add", "mul", "max", "min", "and", "or"})
+
+# A local buffer above this size would strain the stack; it goes to the worker's scratch memory.
+_LOCAL_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """What a parameter of a kernel holds.
+
+    Attributes:
+        kind: an input or output of the group, or memory that the kernel needs for itself.
+        number: number of the input or output.
+        type: type of the memory.
+    """
+
+    kind: Literal["input", "output", "workspace"]
+    number: int
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A kernel and what its parameters hold.
+
+    Attributes:
+        kernel: the kernel.
+        params: what each of its parameters holds.
+    """
+
+    kernel: Kernel
+    params: tuple[Param, ...]
+
+
+@dataclass
+class Segment:
+    """Part of the body of an outer iteration; all that follows is inside it if it binds."""
+
+    stmts: tuple[Stmt, ...] = ()
+    alloc: Buffer | None = None
+    let: tuple[Var, Expr] | None = None
+
+
+def folded(segments: Sequence[Segment]) -> tuple[Stmt, ...]:
+    """Return segments as nested statements."""
+    body: tuple[Stmt, ...] = ()
+    for segment in reversed(segments):
+        if segment.alloc is not None:
+            body = (Alloc(segment.alloc, body),)
+        elif segment.let is not None:
+            body = (Let(*segment.let, body),)
+        else:
+            body = (*segment.stmts, *body)
+    return body
+
+
+def offset(point: Point, strides: Shape, ranges: index.Ranges) -> Expr:
+    """Return the position of an element of a strided array, as one simplified expression."""
+    total: Expr = scalar.integer(0)
+    for position, stride in zip(point, strides):
+        if stride == 0 or position == scalar.integer(0):
+            continue
+        step = position
+        if stride != 1:
+            step = scalar.apply("mul", position, scalar.of_dim(stride))
+        total = step if total == scalar.integer(0) else scalar.apply("add", total, step)
+    return index.simplify(total, ranges)
+
+
+def flat_buffer(name: str, value: Value, strides: Shape) -> Buffer:
+    """Return the parameter that holds `value`, as a one-dimensional buffer over its span."""
+    span: int | Dim = 1
+    for extent, stride in zip(value.type.shape, strides):
+        span = span + (extent - 1) * stride
+    if 0 in value.type.shape:
+        span = 0
+    return Buffer(name, value.type.dtype, (span,), (1,))
+
+
+@dataclass
+class KernelBuilder:
+    """What lowering one group keeps: names, parameters, and what has been stored where."""
+
+    region: Graph
+    group: Group
+    strides: Mapping[Value, Shape]
+    names: Names = field(default_factory=Names)
+
+    def __post_init__(self) -> None:
+        self.ranges = self.group.ranges
+        self.outer = frozenset(self.group.outer)
+        self.params: dict[Value, Buffer] = {}
+        self.written: set[str] = set()
+        self.stored: dict[Value, tuple[Buffer, ...]] = {}
+        self.scalars: dict[Value, Expr] = {}
+        self.reducing = {
+            v: r for s in self.group.stages for r in s.reductions for v in r.node.outputs
+        }
+        taken = {v.name for v in self.group.extents}
+        for symbol in _symbols(self.region):
+            taken.add(symbol)
+        self.names = Names(taken)
+        for number, value in enumerate(self.region.inputs):
+            self.params[value] = self.param(value, value.name or f"x{number}")
+        for number, value in enumerate(self.group.outputs):
+            self.params[value] = self.param(value, value.name or f"y{number}")
+
+    def param(self, value: Value, hint: str) -> Buffer:
+        """Return the parameter of an input or output of the group."""
+        return flat_buffer(self.names.fresh(hint), value, self.strides_of(value))
+
+    def strides_of(self, value: Value) -> Shape:
+        """Return the strides of an input or output."""
+        found = self.strides.get(value)
+        return row_major_strides(value.type.shape) if found is None else found
+
+    def element(self, value: Value, point: Point) -> tuple[Buffer, tuple[Expr, ...]]:
+        """Return where the element of a parameter at `point` lies."""
+        return self.params[value], (offset(point, self.strides_of(value), self.ranges),)
+
+    def store(self, value: Value, point: Point, expr: Expr) -> Store:
+        """Return the statement that stores an element of an output."""
+        buffer, position = self.element(value, point)
+        self.written.add(buffer.name)
+        return Store(buffer, position, expr)
+
+    def source(self, value: Value, point: Point) -> Expr | None:
+        """Return the expression of a value that lies somewhere; None if it is to be inlined."""
+        if value in self.reducing:
+            return self.reduced(value, point)
+        node = self.producers.get(value)
+        if node is None:
+            return Load(*self.element(value, point))
+        if node.op.name == "constant":
+            array = node.attrs.value.array
+            if array.size != 1:
+                raise LoweringError("a constant with several elements stands outside its group")
+            return Const(
+                scalar.as_python(array.reshape(())[()], value.type.dtype), value.type.dtype
+            )
+        return None
+
+    @property
+    def producers(self) -> Mapping[Value, Node]:
+        """The node of the group that gives each value."""
+        return self.region.producers
+
+    def role(self, value: Value) -> Param:
+        """Return what the parameter of a value is."""
+        if value in self.region.inputs:
+            return Param("input", self.region.inputs.index(value), value.type)
+        if value in self.region.outputs:
+            return Param("output", self.region.outputs.index(value), value.type)
+        return Param("workspace", 0, value.type)
+
+    def inliner(self) -> Inliner:
+        """Return a fresh inliner over what is stored so far."""
+        return Inliner(self.group.nodes, self.ranges, self.source, self.names)
+
+    # --- reductions ---------------------------------------------------------------------------
+
+    def reduced(self, value: Value, point: Point) -> Expr:
+        """Return a reduced value, finished, at a point."""
+        known = self.scalars.get(value)
+        if known is not None:
+            return known
+        coordinates = self.group.coordinates[value]
+        where = inner_point(coordinates, point, self.outer)
+        axes = inner_axes(coordinates, self.group.extents, self.outer)
+        return self.finished(value, tuple(where[a] for a in axes))
+
+    def finished(self, value: Value, position: Point) -> Expr:
+        """Return result `value` of a reduction from its accumulators at `position`."""
+        node = self.reducing[value].node
+        stage = definition(node)
+        assert isinstance(stage, Stage), "reductions are stages"
+        accumulators = self.stored[node.outputs[0]]
+        parts: dict[Expr, Expr] = {
+            accumulated(k, b.dtype): Load(b, position) for k, b in enumerate(accumulators)
+        }
+        return scalar.substitute(stage.results[node.outputs.index(value)], parts)
+
+    def begin(self, reduction: Reduction) -> list[Segment]:
+        """Return the allocation and initialisation of the accumulators of a reduction."""
+        stage = definition(reduction.node)
+        assert isinstance(stage, Stage) and stage.combine is not None, "reductions are stages"
+        shape = tuple(self.group.extents[a] for a in reduction.kept)
+        segments: list[Segment] = []
+        buffers: list[Buffer] = []
+        for identity in stage.combine.identity:
+            name = self.names.fresh(reduction.node.op.name)
+            buffers.append(_row_buffer(name, identity.dtype, shape))
+            segments.append(Segment(alloc=buffers[-1]))
+        axes = [(self.names.var(a.name), self.group.extents[a]) for a in reduction.kept]
+        position = tuple(v for v, _ in axes)
+        stores = [Store(b, position, e) for b, e in zip(buffers, stage.combine.identity)]
+        segments.append(Segment(stmts=for_nest(axes, stores)))
+        self.stored[reduction.node.outputs[0]] = tuple(buffers)
+        return segments
+
+    def step(self, reduction: Reduction, inliner: Inliner) -> list[Item]:
+        """Return the statements that combine one element into the accumulators."""
+        stage = definition(reduction.node)
+        assert isinstance(stage, Stage) and stage.combine is not None, "reductions are stages"
+        body = inliner.body(reduction.node, reduction.domain)
+        buffers = self.stored[reduction.node.outputs[0]]
+        position: tuple[Expr, ...] = reduction.kept
+        if len(buffers) == 1 and stage.combine.name in _SIMPLE_MONOIDS:
+            return [Accumulate(buffers[0], position, stage.combine.name, body[0])]
+        values: dict[Expr, Expr] = {}
+        for k, (buffer, expr) in enumerate(zip(buffers, body)):
+            before = self.names.var("before", buffer.dtype)
+            inliner.bound[before] = Load(buffer, position)
+            values[left(k, buffer.dtype)] = before
+            values[right(k, buffer.dtype)] = expr
+        return [
+            Store(b, position, scalar.substitute(e, values))
+            for b, e in zip(buffers, stage.combine.combine)
+        ]
+
+    def end(self, reduction: Reduction) -> list[Segment]:
+        """Return what names a result without inner axes and stores those that are outputs."""
+        segments: list[Segment] = []
+        node = reduction.node
+        if not reduction.kept:
+            for value in node.outputs:
+                variable = self.names.var(value.name or node.op.name, value.type.dtype)
+                segments.append(Segment(let=(variable, self.finished(value, ()))))
+                self.scalars[value] = variable
+        for value in node.outputs:
+            if value in self.group.outputs:
+                segments.append(Segment(stmts=self.store_reduced(value)))
+        return segments
+
+    def store_reduced(self, value: Value) -> tuple[Stmt, ...]:
+        """Return the loops that store a reduced output."""
+        point = self.group.coordinates[value]
+        axes = inner_axes(point, self.group.extents, self.outer)
+        loops: list[Loop] = [(self.names.var(a.name), self.group.extents[a]) for a in axes]
+        renamed: dict[Expr, Expr] = {a: v for a, (v, _) in zip(axes, loops)}
+        ranges = {**self.ranges, **{v: self.ranges[a] for a, (v, _) in zip(axes, loops)}}
+        target = offset(
+            tuple(scalar.substitute(e, renamed) for e in point), self.strides_of(value), ranges
+        )
+        buffer = self.params[value]
+        self.written.add(buffer.name)
+        position = tuple(v for v, _ in loops)
+        known = self.scalars.get(value)
+        expr = self.finished(value, position) if known is None else known
+        return nest(loops, [Store(buffer, (target,), expr)], {}, self.names)
+
+
+def _row_buffer(name: str, dtype: scalar.DType, shape: Shape) -> Buffer:
+    size: int | Dim = dtype.itemsize
+    for extent in shape:
+        size = extent * size
+    small = isinstance(size, int) and size <= _LOCAL_BYTES
+    return local(name, dtype, shape) if small else scratch(name, dtype, shape)
+
+
+def lower_group(region: Graph, strides: Mapping[Value, Shape], name: str) -> Lowered:
+    """Lower the graph of a fusion group.
+
+    Args:
+        region: primitives; inputs and outputs become the parameters, in that order, without
+            repetition.
+        strides: of inputs and outputs that are not row-major.
+        name: name of the kernel.
+
+    Raises:
+        LoweringError: the nodes do not make a group; the message says why.
+    """
+    group = plan(region.nodes, region.outputs)
+    if isinstance(group, str):
+        raise LoweringError(f"{name}: {group}")
+    builder = KernelBuilder(region, group, strides)
+    if group.nest is not None:
+        body = _own_nest(builder, group.nest)
+    elif any(s.reductions for s in group.stages):
+        body = _staged(builder)
+    else:
+        body = _pointwise(builder)
+    location = next((n.location for n in region.nodes if n.location is not None), None)
+    kernel = Kernel(
+        name=name,
+        params=tuple(builder.params.values()),
+        body=body,
+        sizes=tuple(sorted(_symbols(region))),
+        written=frozenset(builder.written),
+        precise=_is_precise(group),
+        origin="" if location is None else str(location),
+    )
+    return Lowered(kernel, tuple(builder.role(v) for v in builder.params))
+
+
+def _own_nest(builder: KernelBuilder, node: Node) -> tuple[Stmt, ...]:
+    """Return the statements of a node that brings its own loops."""
+    found = definition(node)
+    assert isinstance(found, Nest), f"{node.op.name} is a stage"
+    for value in dict.fromkeys((*node.inputs, *node.outputs)):
+        if value in builder.params:
+            old = builder.params[value]
+            strides = builder.strides_of(value)
+            builder.params[value] = Buffer(old.name, old.dtype, value.type.shape, strides)
+    outputs: list[Buffer] = []
+    for number, value in enumerate(node.outputs):
+        if value not in builder.params:
+            # A result that nobody reads is still written by the nest.
+            builder.params[value] = Buffer(
+                builder.names.fresh(f"unused{number}"), value.type.dtype, value.type.shape,
+                row_major_strides(value.type.shape),
+            )  # fmt: skip
+        outputs.append(builder.params[value])
+    builder.written |= {b.name for b in outputs}
+    return found.build(tuple(builder.params[v] for v in node.inputs), tuple(outputs))
+
+
+def _pointwise(builder: KernelBuilder) -> tuple[Stmt, ...]:
+    """Return one nest for each stage of a group without reductions."""
+    group = builder.group
+    body: list[Stmt] = []
+    for stage in group.stages:
+        inliner = builder.inliner()
+        items: list[Item] = [
+            builder.store(v, point, inliner.value(v, point)) for v, point in stage.stores
+        ]
+        axes = (*group.outer, *stage.axes)
+        loops: list[Loop] = [(a, group.extents[a]) for a in axes]
+        body += nest(loops, [*inliner.checks, *items], inliner.bound, builder.names)
+    return tuple(body)
+
+
+def _staged(builder: KernelBuilder) -> tuple[Stmt, ...]:
+    """Return the outer loops around the stages of a group with reductions."""
+    group = builder.group
+    segments: list[Segment] = []
+    for stage in group.stages:
+        for reduction in stage.reductions:
+            segments += builder.begin(reduction)
+        segments.append(Segment(stmts=_stage_loops(builder, stage)))
+        for reduction in stage.reductions:
+            segments += builder.end(reduction)
+    axes = [(a, group.extents[a]) for a in group.outer]
+    return for_nest(axes, folded(segments))
+
+
+def _stage_loops(builder: KernelBuilder, stage: GroupStage) -> tuple[Stmt, ...]:
+    inliner = builder.inliner()
+    items: list[Item] = []
+    for reduction in stage.reductions:
+        items += builder.step(reduction, inliner)
+    for value, point in stage.stores:
+        items.append(builder.store(value, point, inliner.value(value, point)))
+    loops: list[Loop] = [(a, builder.group.extents[a]) for a in stage.axes]
+    return nest(loops, [*inliner.checks, *items], inliner.bound, builder.names)
+
+
+def _is_precise(group: Group) -> bool:
+    found = (definition(n) for n in group.nodes)
+    return any(isinstance(s, Stage) and not s.reassociate for s in found)
+
+
+def _symbols(region: Graph) -> frozenset[str]:
+    found: set[str] = set()
+    for value in region.values():
+        for extent in value.type.shape:
+            found |= dims.symbols(extent)
+    for node in region.nodes:
+        if node.op.name == "dim_value":
+            found |= dims.symbols(node.attrs.dim)
+    return frozenset(found)

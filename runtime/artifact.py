@@ -20,6 +20,7 @@ from smelt.ir import dtypes
 from smelt.ir.abi import NativeObject
 from smelt.ir.dim import Atom, Dim, Quotient, Symbol
 from smelt.ir.errors import SmeltError
+from smelt.runtime.cache import DiskCache, write_atomically
 from smelt.runtime.executable import Executable
 from smelt.runtime.host import host_features, host_platform
 from smelt.runtime.native_layout import PROTOCOL
@@ -102,12 +103,29 @@ def from_bytes(data: bytes) -> Executable:
 
 def save(executable: Executable, path: str | PathLike[str]) -> None:
     """Write an executable to a file."""
-    Path(path).write_bytes(to_bytes(executable))
+    write_atomically(Path(path), to_bytes(executable))
 
 
 def load(path: str | PathLike[str]) -> Executable:
     """Read an executable from a file; ArtifactError if it cannot run here."""
     return from_bytes(Path(path).read_bytes())
+
+
+def load_cached(cache: DiskCache, key: str) -> Executable | None:
+    """Return the executable that a cache holds under a key, None if none that runs here."""
+    data = cache.get(key)
+    if data is None:
+        return None
+    try:
+        return from_bytes(data)
+    except ArtifactError:
+        cache.discard(key)
+        return None
+
+
+def store_cached(cache: DiskCache, key: str, executable: Executable) -> None:
+    """Put an executable into a cache."""
+    cache.put(key, to_bytes(executable))
 
 
 def _read_header(data: bytes) -> tuple[Mapping[str, Any], int]:

@@ -116,7 +116,7 @@ class DiskCache:
         try:
             _make_private(self.directory)
             file.parent.mkdir(exist_ok=True)
-            _write_atomically(file, _MAGIC + _DIGEST(body).digest() + body)
+            write_atomically(file, _MAGIC + _DIGEST(body).digest() + body)
             self._shrink(self.directory)
         except OSError as error:
             warnings.warn(
@@ -126,6 +126,11 @@ class DiskCache:
                 CacheWarning,
                 stacklevel=2,
             )
+
+    def discard(self, key: str) -> None:
+        """Remove an entry, if there is one."""
+        if self.directory is not None:
+            self._file(self.directory, key).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove every entry."""
@@ -176,7 +181,8 @@ def _refuse_other_users(path: Path, status: os.stat_result) -> None:
         raise PermissionError(f"{path} belongs to another user")
 
 
-def _write_atomically(file: Path, data: bytes) -> None:
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write a file such that readers find the old contents or the new, never a part."""
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as stream:

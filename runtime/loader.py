@@ -36,6 +36,8 @@ _WRITE, _ALLOC, _EXECUTE = 1, 2, 4
 _UNDEFINED, _ABSOLUTE, _COMMON = 0, 0xFFF1, 0xFFF2
 _LOCAL, _FUNCTION = 0, 2
 
+# How Mach-O files start on macOS, and COFF files (x86-64, arm64) on Windows.
+_FOREIGN = {"Darwin": (b"\xcf\xfa\xed\xfe",), "Windows": (b"\x64\x86", b"\x64\xaa")}
 _MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}
 
 
@@ -120,9 +122,12 @@ def load(code: bytes) -> LoadedObject:
         LoadError: it is malformed, made for another machine, refers to symbols outside itself, or
             needs a relocation that smelt's emitters do not produce.
     """
-    if code[:4] == b"\x7fELF":
+    if code.startswith(b"\x7fELF"):
         return _load_elf(parse_elf(code))
-    return _load_by_llvm(code)
+    # LLVM ends the process on what it does not recognise, so recognise it first.
+    if code.startswith(_FOREIGN.get(platform.system(), ())):
+        return _load_by_llvm(code)
+    raise LoadError(f"not an object file for {platform.system()}")
 
 
 def parse_elf(code: bytes) -> ElfObject:

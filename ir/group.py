@@ -205,7 +205,7 @@ class _Planner:
         self.producers = {v: n for n in nodes for v in n.outputs}
         self.stages: dict[Node, Stage] = {}
         self.extents: dict[Var, int | Dim] = {}
-        self.ranges: dict[Var, index.Interval] = {}
+        self.ranges: dict[Var, index.Interval] = {DATA: index.UNBOUNDED}
         self.coordinates: dict[Value, Point] = {}
         self.domains: dict[Node, Point] = {}
         self.levels: dict[tuple[Value, Point], int] = {}

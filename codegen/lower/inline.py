@@ -32,13 +32,17 @@ class Inliner:
     """
 
     def __init__(
-        self, nodes: Sequence[Node], ranges: index.Ranges, source: Source, names: Names
+        self,
+        nodes: Sequence[Node],
+        ranges: dict[Var, index.Interval],
+        source: Source,
+        names: Names,
     ) -> None:
         """Prepare to evaluate the results of `nodes`.
 
         Args:
             nodes: the group.
-            ranges: what the variables in points range over.
+            ranges: what the variables in points range over; bound variables are added to it.
             source: gives the expression of a value that is stored somewhere; None: inline it.
             names: supply of names of the kernel.
         """
@@ -84,6 +88,7 @@ class Inliner:
             if number in used_in_indices and not isinstance(read, Const | Var):
                 variable = self.names.var("at", read.dtype)
                 self.bound[variable] = read
+                self.ranges[variable] = index.UNBOUNDED
                 read = variable
             values[Read(number, operand.type.dtype)] = read
         if stage.checks and (node, domain) not in self._checked:

@@ -136,7 +136,7 @@ class KernelBuilder:
     names: Names = field(default_factory=Names)
 
     def __post_init__(self) -> None:
-        self.ranges = self.group.ranges
+        self.ranges = dict(self.group.ranges)
         self.outer = frozenset(self.group.outer)
         self.params: dict[Value, Buffer] = {}
         self.written: set[str] = set()

@@ -32,7 +32,7 @@ def nest(
         names: supply of names of the kernel.
     """
     if any(extent == 0 for _, extent in loops):
-        return ()
+        items = [i for i in items if isinstance(i, Check) and not _is_vacuous(i, bound)]
     work = _Binder(loops, items, bound, names)
     for item in items:
         work.add(item)
@@ -58,6 +58,7 @@ class _Binder:
     ) -> None:
         self.depth_of_var = {v: d + 1 for d, (v, _) in enumerate(loops)}
         self.deepest = len(loops)
+        self.empty = next((d + 1 for d, (_, e) in enumerate(loops) if e == 0), self.deepest + 1)
         # A loop of symbolic extent may run not at all: nothing is loaded before it is entered.
         self.entered = max(
             (d + 1 for d, (_, e) in enumerate(loops) if isinstance(e, Dim)), default=0
@@ -135,10 +136,12 @@ class _Binder:
                 position = tuple(self.indices(e) for e in item.index)
                 inner.append(replace(item, value=value, index=position))
             case Check():
-                holds, value, limit = (
-                    self.visit(e, self.deepest) for e in (item.holds, item.value, item.limit)
-                )
-                inner.append(Check(holds, item.code, value, limit))
+                parts = (item.holds, item.value, item.limit)
+                depth = max(self.depth(e) for e in parts)
+                if depth >= self.empty:
+                    return
+                holds, value, limit = (self.visit(e, depth) for e in parts)
+                self.blocks[depth].parts.append(Check(holds, item.code, value, limit))
 
     def visit(self, expr: Expr, context: int) -> Expr:
         """Return what stands for `expr` in a part that is evaluated at depth `context`."""
@@ -189,7 +192,7 @@ class _Binder:
                 body = (Let(*part, body),) if isinstance(part, tuple) else (part, *body)
             if depth:
                 var, extent = loops[depth - 1]
-                body = (loop(var, extent, body),)
+                body = (loop(var, extent, body),) if body else ()
         return body
 
 
@@ -197,6 +200,13 @@ def _values(item: Item) -> tuple[Expr, ...]:
     if isinstance(item, Check):
         return (item.holds, item.value, item.limit)
     return (item.value, *item.index)
+
+
+def _is_vacuous(check: Check, bound: Mapping[Var, Expr]) -> bool:
+    """Tell whether a check reads an empty buffer, so that there is nothing to check."""
+    parts = (check.holds, *(bound[v] for v in scalar.variables(check.holds) if v in bound))
+    loads = (e for part in parts for e in scalar.walk(part) if isinstance(e, Load))
+    return any(0 in e.buffer.shape for e in loads)
 
 
 def _is_costly(expr: Expr) -> bool:

@@ -6,7 +6,6 @@ from a garbage collection in the middle of anything.
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ class Block:
         nbytes: aligned bytes from there on.
     """
 
-    memory: bytearray
+    memory: memoryview
     offset: int
     address: int
     nbytes: int
@@ -37,10 +36,11 @@ class Block:
 def allocate(nbytes: int) -> Block:
     """Return fresh memory of at least `nbytes` bytes; MemoryError if there is none."""
     # A bytearray of zeros comes from calloc: its pages cost nothing until they are touched.
-    memory = bytearray(nbytes + ALIGNMENT)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    # NumPy takes whole pages from the system, untouched, and asks for huge ones.
+    owner = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = owner.ctypes.data
     offset = -start % ALIGNMENT
-    return Block(memory, offset, start + offset, nbytes)
+    return Block(memoryview(owner), offset, start + offset, nbytes)
 
 
 class ArenaPool:
@@ -74,7 +74,8 @@ class OutputPool:
     """Memory of output arrays, used again once nobody refers to it any more.
 
     An output is an array over a block. Every view, export and slice of it refers to that array in
-    turn, so when it dies the block is free; a weak reference tells.
+    turn (NumPy looks for the array that owns the memory, but not past a memoryview), so when it
+    dies the block is free; a weak reference tells.
 
     Attributes:
         limit: bytes of free memory that are kept.
@@ -86,15 +87,17 @@ class OutputPool:
         self._free_bytes = 0
         self._watched: dict[int, weakref.ref[Any]] = {}  # by the block's address
 
-    def take(self, nbytes: int) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], int]:
-        """Return (array of `nbytes` bytes, its address), contents undefined."""
+    def take(
+        self, nbytes: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> tuple[np.ndarray[Any, Any], int]:
+        """Return (row-major array of `nbytes` bytes, its address), contents undefined."""
         size = _round(nbytes)
         try:
             block = self._free[size].pop()
             self._free_bytes -= size
         except (KeyError, IndexError):
             block = allocate(size)
-        array = np.ndarray((nbytes,), np.uint8, block.memory, block.offset)
+        array = np.ndarray(shape, dtype, block.memory, block.offset)
         self._watched[block.address] = weakref.ref(array, _Return(self, block))
         return array, block.address
 

@@ -8,9 +8,10 @@ handler that interrupts another call: each has a frame and an arena of its own.
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from smelt.runtime import arena
 from smelt.runtime.loader import load
 from smelt.runtime.native_layout import Record
 from smelt.runtime.pool import current_pool
-from smelt.runtime.signature import Signature
+from smelt.runtime.signature import Signature, Slot
 from smelt.runtime.support import Support, load_support
 
 
@@ -127,6 +128,9 @@ class Executable:
         self._words = _TABLES + sum(counts)
         self._counts = counts
         self._frames: list[_Frame] = []
+        self._output_layouts: tuple[tuple[int, tuple[int, ...], np.dtype[Any]], ...] = ()
+        if signature.is_static:
+            self._output_layouts = tuple(_layout(slot, {}) for slot in signature.outputs)
 
     def run(
         self, inputs: Sequence[int], outputs: Sequence[int], sizes: Sequence[int] = ()
@@ -203,14 +207,10 @@ class Executable:
         self, number: int, sizes: Sequence[int] = ()
     ) -> tuple[np.ndarray[Any, Any], int]:
         """Return (row-major array, its address) for one output."""
-        slot = self.signature.outputs[number]
+        if not sizes:
+            return arena.OUTPUTS.take(*self._output_layouts[number])
         values = dict(zip(self.signature.sizes, sizes))
-        shape = tuple(dims.evaluate(d, values) for d in slot.shape)
-        nbytes = slot.dtype.itemsize
-        for extent in shape:
-            nbytes *= extent
-        data, address = arena.OUTPUTS.take(nbytes)
-        return data.view(slot.dtype.numpy).reshape(shape), address
+        return arena.OUTPUTS.take(*_layout(self.signature.outputs[number], values))
 
     def _arena_bytes(self, sizes: Sequence[int]) -> int:
         nbytes = self.signature.arena_bytes
@@ -243,6 +243,12 @@ class Executable:
             return DataError(code, value, limit)
         # An interrupted call never gets here: `support.call` raises the handler's exception.
         raise InternalError(f"{self.signature.name} returned the status {status}")
+
+
+def _layout(slot: Slot, sizes: Mapping[str, int]) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+    """Return (bytes, shape, dtype) of a row-major array for an output."""
+    shape = tuple(dims.evaluate(d, sizes) for d in slot.shape)
+    return slot.dtype.itemsize * math.prod(shape), shape, slot.dtype.numpy
 
 
 def _aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

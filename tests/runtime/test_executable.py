@@ -94,28 +94,32 @@ def test_a_prepared_call_is_cheap() -> None:
     assert best < 200e-6
 
 
+def take(pool: arena.OutputPool, nbytes: int) -> tuple[np.ndarray, int]:
+    return pool.take(nbytes, (nbytes,), np.dtype(np.uint8))
+
+
 def test_outputs_use_memory_again_once_nobody_has_it() -> None:
     pool = arena.OutputPool()
-    array, address = pool.take(1000)
+    array, address = take(pool, 1000)
     assert address % 64 == 0 and array.ctypes.data == address
     view = array[10:20].view(np.int16)
     del array
     gc.collect()
-    other, elsewhere = pool.take(1000)
+    other, elsewhere = take(pool, 1000)
     assert elsewhere != address, "a view keeps its memory"
     exported = memoryview(view)
     del view
-    third, apart = pool.take(1000)
+    third, apart = take(pool, 1000)
     assert apart not in (address, elsewhere), "so does an export of it"
     del exported
-    _, again = pool.take(1000)
+    _, again = take(pool, 1000)
     assert again == address
     del other, third
 
 
 def test_free_output_memory_is_bounded() -> None:
     pool = arena.OutputPool(limit=100_000)
-    arrays = [pool.take(40_000)[0] for _ in range(5)]
+    arrays = [take(pool, 40_000)[0] for _ in range(5)]
     del arrays
     assert 0 < pool._free_bytes <= 100_000
     pool.clear()
@@ -124,7 +128,7 @@ def test_free_output_memory_is_bounded() -> None:
 
 def test_an_output_pool_may_go_before_its_arrays() -> None:
     pool = arena.OutputPool()
-    array, _ = pool.take(100)
+    array, _ = take(pool, 100)
     array[:] = 1
     del pool
     gc.collect()

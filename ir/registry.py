@@ -8,6 +8,7 @@ from types import MappingProxyType
 from smelt.ir.op import OpDef
 from smelt.ir.ops import (
     activations,
+    class_losses,
     contraction,
     control,
     convolution,
@@ -23,6 +24,8 @@ from smelt.ir.ops import (
     random,
     reduction,
     scan,
+    scattering,
+    strided,
     structural,
     unary,
 )
@@ -33,17 +36,20 @@ _FAMILIES: tuple[tuple[OpDef, ...], ...] = (
     unary.OPS,
     activations.OPS,
     movement.OPS,
+    strided.OPS,
     reduction.OPS,
     contraction.OPS,
     convolution.OPS,
     pooling.OPS,
     indexing.OPS,
+    scattering.OPS,
     scan.OPS,
     creation.OPS,
     random.OPS,
     control.OPS,
     nn.OPS,
     normalisation.OPS,
+    class_losses.OPS,
     losses.OPS,
     optimiser.OPS,
 )

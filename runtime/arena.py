@@ -16,18 +16,26 @@ ALIGNMENT = 64
 _PAGE = 4096
 
 
+class _Memory(np.ndarray[Any, Any]):
+    """Bytes that own themselves.
+
+    A view of an array refers to the array that owns the memory, unless that is of another class:
+    so views of an output refer to the output, which `OutputPool` watches, and not past it to this.
+    """
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """A piece of memory; it lives as long as this object or an array over it.
 
     Attributes:
-        memory: what owns it, a writable buffer.
+        memory: what owns it.
         offset: position of the first aligned byte in it.
         address: address of that byte.
         nbytes: aligned bytes from there on.
     """
 
-    memory: memoryview
+    memory: _Memory
     offset: int
     address: int
     nbytes: int
@@ -35,12 +43,11 @@ class Block:
 
 def allocate(nbytes: int) -> Block:
     """Return fresh memory of at least `nbytes` bytes; MemoryError if there is none."""
-    # A bytearray of zeros comes from calloc: its pages cost nothing until they are touched.
     # NumPy takes whole pages from the system, untouched, and asks for huge ones.
-    owner = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = owner.ctypes.data
+    memory = _Memory((nbytes + ALIGNMENT,), np.uint8)
+    start = memory.ctypes.data
     offset = -start % ALIGNMENT
-    return Block(memoryview(owner), offset, start + offset, nbytes)
+    return Block(memory, offset, start + offset, nbytes)
 
 
 class ArenaPool:
@@ -74,8 +81,7 @@ class OutputPool:
     """Memory of output arrays, used again once nobody refers to it any more.
 
     An output is an array over a block. Every view, export and slice of it refers to that array in
-    turn (NumPy looks for the array that owns the memory, but not past a memoryview), so when it
-    dies the block is free; a weak reference tells.
+    turn, so when it dies the block is free; a weak reference tells.
 
     Attributes:
         limit: bytes of free memory that are kept.

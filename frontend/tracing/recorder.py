@@ -351,7 +351,8 @@ class Recorder:
             root = cell.whole()
         else:
             slot_after, root = slot, layout
-        self.follow((_WRITE, cell.index, slot_after, root), lambda: (WriteEvent(), ()))
+        event = WriteEvent(cell.index, slot_after, root)
+        self.follow((_WRITE, cell.index, slot_after, root), lambda: (event, ()))
         if cell.existing is not None and cell.version == 0:
             cell.existing.pending = self
         cell.put(slot_after, root)
@@ -407,24 +408,29 @@ class Recorder:
         *,
         retain_graph: bool,
         create_graph: bool,
+        accumulate: bool,
         allow_unused: bool,
     ) -> tuple[Tensor | None, ...]:
         """Append the gradients of `outputs`; see `dispatch.Tracer`."""
         return gradients.backward(
-            self, outputs, cotangents, inputs, retain_graph, create_graph, allow_unused
+            self,
+            outputs,
+            cotangents,
+            inputs,
+            retain_graph=retain_graph,
+            create_graph=create_graph,
+            accumulate=accumulate,
+            allow_unused=allow_unused,
         )
 
     # -- values that Python wants -------------------------------------------------------------
 
     def read(self, tensor: TensorBase, reason: str) -> Array:
-        """Return the elements of a tensor that the recording has not touched, or refuse."""
+        """Return the elements of a tensor that the recording has not touched; refuse others."""
         storage = tensor._own_storage
         if storage is None or storage.pending is None:
-            # Known before the function was called: but the program must not depend on it.
-            self.refuse(
-                f"a tensor's value is needed in Python ({reason})",
-                "read it before the call and pass it as an argument, or use smelt.where",
-            )
+            # Known before: Python runs on every call, so what it does with the value is recorded.
+            return tensor._values()
         self.require(reason)
 
     def require(self, reason: str) -> NoReturn:

@@ -104,7 +104,17 @@ class GradEvent:
 
 @dataclass(frozen=True, slots=True)
 class WriteEvent:
-    """A storage was given new contents; which ones, the recorder knows from the path."""
+    """A storage was given new contents.
+
+    Attributes:
+        storage: number of the storage among those met.
+        slot: slot of its contents.
+        layout: part of the storage that they cover.
+    """
+
+    storage: int
+    slot: int
+    layout: Layout
 
 
 Event = InputEvent | ScalarEvent | OpEvent | GradEvent | WriteEvent
@@ -147,7 +157,7 @@ def root() -> Step:
 
 
 def exact(attrs: Any) -> Hashable:
-    """Return a key of attributes that keeps apart what compares equal: 1, 1.0 and True; 0.0, -0.0."""
+    """Return a key of attributes that keeps apart equal numbers: 1, 1.0 and True; 0.0 and -0.0."""
     cls = type(attrs)
     if not _has_numbers(cls):
         return attrs

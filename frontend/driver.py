@@ -1,0 +1,150 @@
+"""From a recorded graph to something that runs: the one place that joins the levels.
+
+passes → lower → schedule → emit → load. With `SMELT_DUMP=folder` each compilation leaves a numbered
+folder there: the graph after every pass, the loop IR of each kernel before and after scheduling,
+the LLVM IR and the assembly.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smelt.ir.graph import Graph
+from smelt.ir.text.printer import fingerprint
+from smelt.runtime import (
+    Executable,
+    build_support,
+    cache_key,
+    default_cache,
+    get_num_threads,
+    signature_of,
+)
+from smelt.runtime.artifact import ArtifactError, from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from smelt.codegen.target import Target
+    from smelt.ir.loop.grammar import Program
+
+DUMP_VARIABLE = "SMELT_DUMP"
+_compiling = threading.Lock()
+_dumped = 0
+
+
+def compile_graph(
+    graph: Graph,
+    strides: Sequence[Sequence[int] | None] | None = None,
+    donated: Mapping[int, int] | None = None,
+) -> Executable:
+    """Return the executable of a graph, from the disk cache if it is known there.
+
+    Args:
+        graph: any graph; `grad` nodes and composites included.
+        strides: strides of each input in elements; None for a row-major one, or for all.
+        donated: for each output that is written into the storage of an input, that input's number.
+
+    Raises:
+        SmeltError: the graph cannot be compiled; nothing has changed.
+    """
+    layouts = [None if s is None else tuple(s) for s in strides or [None] * len(graph.inputs)]
+    target = host_target(get_num_threads())
+    cache = default_cache()
+    folder = _dump_folder(graph.name)
+    arguments = repr((layouts, sorted((donated or {}).items()), target))
+    key = cache_key("executable", fingerprint(graph), graph.name, arguments)
+    if folder is None:
+        data = cache.get(key)
+        if data is not None:
+            try:
+                return from_bytes(data)
+            except ArtifactError:
+                pass  # made for another machine that shares this cache: compiled anew below
+    # LLVM and the passes are safe to run side by side, but two cores gain nothing from it.
+    with _compiling:
+        executable = _compile(graph, layouts, donated or {}, target, folder)
+    cache.put(key, to_bytes(executable))
+    return executable
+
+
+@lru_cache(maxsize=8)
+def host_target(threads: int) -> Target:
+    """Return the description of this machine with a number of threads."""
+    from smelt.codegen.target import host
+
+    return host(threads)
+
+
+def optimise(graph: Graph, folder: Path | None = None) -> Graph:
+    """Return what the pipeline makes of a graph: fusion groups of primitives.
+
+    Args:
+        graph: any graph.
+        folder: receives the graph after every pass; None: nothing is written.
+    """
+    from smelt.passes.base import Dump, run_passes
+    from smelt.passes.pipeline import PIPELINE
+
+    return run_passes(PIPELINE, graph, () if folder is None else (Dump(folder),))
+
+
+def lower(
+    graph: Graph,
+    target: Target,
+    layouts: Sequence[tuple[int, ...] | None] = (),
+    donated: Mapping[int, int] | None = None,
+) -> tuple[Program, Program]:
+    """Return the program of an optimised graph, as lowered and as scheduled for `target`."""
+    from smelt.codegen.lower.program import lower as lower_graph
+    from smelt.codegen.schedule import schedule
+    from smelt.passes.memory_plan import plan_memory
+
+    program = lower_graph(graph, target, input_layouts=layouts, donate=donated)
+    return program, schedule(plan_memory(program), target)
+
+
+def _compile(
+    graph: Graph,
+    layouts: Sequence[tuple[int, ...] | None],
+    donated: Mapping[int, int],
+    target: Target,
+    folder: Path | None,
+) -> Executable:
+    from smelt.codegen.llvm.module import compile_ir_text, emit_program
+
+    program, scheduled = lower(optimise(graph, folder), target, layouts, donated)
+    emission = emit_program(scheduled, target)
+    if folder is not None:
+        number = len(list(folder.glob("*.txt")))
+        _dump_program(folder / f"{number:03d}_lowered", program)
+        _dump_program(folder / f"{number + 1:03d}_scheduled", scheduled)
+        (folder / f"{number + 2:03d}_llvm.ll").write_text(emission.llvm_ir)
+        (folder / f"{number + 3:03d}_assembly.s").write_text(emission.assembly)
+    support = build_support(compile_ir_text, target.triple, target, default_cache())
+    return Executable(signature_of(scheduled), emission.object, scheduled.constants, support)
+
+
+def _dump_folder(name: str) -> Path | None:
+    global _dumped
+    root = os.environ.get(DUMP_VARIABLE)
+    if not root:
+        return None
+    with _compiling:
+        number = _dumped
+        _dumped += 1
+    folder = Path(root) / f"{number:03d}_{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _dump_program(path: Path, program: Program) -> None:
+    """Write a program, and each of its kernels to a file of its own beside it."""
+    from smelt.ir.loop.printer import print_kernel, print_program
+
+    path.with_suffix(".txt").write_text(print_program(program) + "\n")
+    path.mkdir(exist_ok=True)
+    for number, kernel in enumerate(program.kernels):
+        (path / f"{number:03d}_{kernel.name}.txt").write_text(print_kernel(kernel) + "\n")

@@ -1,0 +1,243 @@
+"""The end of a recording: compile what was recorded, or find it, and run it.
+
+A `Segment` is one compiled program with what belongs to it: which tensors it makes, which storages
+it writes, and how gradients flow back through it. Running one is a native call and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from smelt.base import view_of
+from smelt.ir.errors import TraceError
+from smelt.ir.graph import Graph
+from smelt.ir.layout import Layout
+from smelt.storage import Array, Storage
+from smelt.tracing import boundary, replay
+from smelt.tracing.build import build_graph
+from smelt.tracing.cells import Cell
+from smelt.tracing.nodes import TracedNode
+from smelt.tracing.steps import InputEvent, ScalarEvent, Step
+
+if TYPE_CHECKING:
+    from smelt.runtime.executable import Executable
+    from smelt.tensor import Tensor
+    from smelt.tracing.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Written:
+    """A storage that was there before and is given new contents.
+
+    Attributes:
+        cell: number of the storage among those met.
+        layout: part of it that is written, relative to the first view met.
+        in_place: whether the program writes there itself; else the contents are copied over
+            after it ran, because it may read other views of the storage until its end.
+    """
+
+    cell: int
+    layout: Layout
+    in_place: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A compiled program and how its results are delivered.
+
+    Attributes:
+        graph: what was recorded.
+        end: the step that it ends at.
+        native: its machine code.
+        created: for each output that makes a storage, its place among the tensors created.
+        written: the storages written; their outputs come after those of `created`.
+        tape: how gradients flow back through it; None if none do.
+    """
+
+    graph: Graph
+    end: Step
+    native: Executable
+    created: tuple[int, ...]
+    written: tuple[Written, ...]
+    tape: boundary.Boundary | None
+
+
+def finish(recorder: Recorder, name: str, graphs: list[Graph]) -> None:
+    """Compile what `recorder` has recorded unless that is done, run it, and keep its promises.
+
+    Args:
+        recorder: a recording that nothing will be added to.
+        name: name of the compiled function.
+        graphs: takes the graph, if it is new.
+    """
+    alive = [
+        (place, tensor, cell)
+        for place, (reference, cell) in enumerate(recorder.made)
+        if (tensor := reference()) is not None
+    ]
+    taped = [t for _, t, _ in alive if type(t._node) is TracedNode]
+    taped += [
+        t
+        for t in recorder.bound
+        if not isinstance(t, Storage | np.ndarray) and type(t._node) is TracedNode
+    ]
+    key = (
+        tuple([place for place, _, _ in alive]),
+        tuple([t._trace.slot for t in taped]),
+        frozenset(recorder.freed) if taped else None,
+    )
+    segment = recorder.step.ends.get(key)
+    try:
+        if segment is None:
+            segment = _compile(recorder, name, alive, taped)
+            recorder.step.ends[key] = segment
+            graphs.append(segment.graph)
+        _refuse_overlaps(recorder, segment)
+    except BaseException as error:
+        abandon(recorder, f"{type(error).__name__}: {error}")
+        raise
+    _run(recorder, segment, alive, taped)
+
+
+def abandon(recorder: Recorder, reason: str) -> None:
+    """Undo what the recording did to Python's state; its tensors stay promised for ever."""
+    recorder.failure = reason
+    for cell in recorder.cells:
+        if cell.existing is not None and cell.existing.pending is recorder:
+            cell.existing.pending = None
+    for restore in reversed(recorder.undo):
+        restore()
+
+
+def _compile(
+    recorder: Recorder,
+    name: str,
+    alive: Sequence[tuple[int, Tensor, Cell]],
+    taped: Sequence[Tensor],
+) -> Segment:
+    from smelt import driver
+
+    places: dict[int, int] = {}
+    for place, _, cell in alive:
+        if cell.existing is None:
+            places.setdefault(cell.index, place)
+    created = tuple(places.values())
+    written = tuple(
+        Written(cell.index, cell.root_layout, cell.inputs == [cell.root_layout])
+        for cell in recorder.cells
+        if cell.written
+    )
+    outputs = [recorder.cells[index].root_slot for index in places]
+    outputs += [recorder.cells[w.cell].root_slot for w in written]
+    tape = None
+    if taped:
+        tape = boundary.make(recorder, name, outputs, [t._trace.slot for t in taped])
+    if tape is None:
+        graph = build_graph(name, recorder.step, outputs)
+        program = graph
+    else:
+        graph, program = tape.graph, tape.forward
+    inputs = _input_layouts(recorder.step)
+    donated: dict[int, int] = {}
+    for k, w in enumerate(written):
+        if w.in_place:
+            donated[len(created) + k] = inputs.index((w.cell, w.layout))
+    strides = [None if layout is None else layout.strides for _, layout in inputs]
+    native = driver.compile_graph(program, strides, donated)
+    return Segment(graph, recorder.step, native, created, written, tape)
+
+
+def _input_layouts(end: Step) -> list[tuple[int, Layout | None]]:
+    """Return storage and layout of each input of the graph, none for a number."""
+    found: list[tuple[int, Layout | None]] = []
+    for step in end.path():
+        if isinstance(step.event, InputEvent):
+            found.append((step.event.storage, step.event.layout))
+        elif isinstance(step.event, ScalarEvent):
+            found.append((-1, None))
+    return found
+
+
+def _refuse_overlaps(recorder: Recorder, segment: Segment) -> None:
+    """Refuse a program that writes memory which NumPy shows to another of its storages."""
+    shared = [c.existing for c in recorder.cells if c.existing is not None and c.existing.shared]
+    for written in segment.written:
+        target = recorder.cells[written.cell].existing
+        assert target is not None, "a written cell has its storage"
+        if not target.shared:
+            continue
+        for other in shared:
+            if other is target or other.memory is None or target.memory is None:
+                continue
+            if np.may_share_memory(other.memory, target.memory):
+                raise TraceError(
+                    "a compiled function writes a tensor whose memory NumPy shares with another "
+                    "tensor that it uses; make them views of one tensor, or clone() one of them"
+                )
+
+
+def _run(
+    recorder: Recorder,
+    segment: Segment,
+    alive: Sequence[tuple[int, Tensor, Cell]],
+    taped: Sequence[Tensor],
+) -> None:
+    cells = recorder.cells
+    for cell in cells:
+        if cell.existing is not None:
+            cell.existing.pending = None
+    native = segment.native
+    arguments = [_address_of(bound) for bound in recorder.bound]
+    made: list[Array] = []
+    addresses: list[int] = []
+    for number in range(len(segment.created)):
+        array, address = native.new_output(number)
+        made.append(array)
+        addresses.append(address)
+    copies: list[tuple[Storage, Layout, Array | None]] = []
+    for number, written in enumerate(segment.written, len(made)):
+        cell = cells[written.cell]
+        storage = cell.existing
+        assert storage is not None, "a written cell has its storage"
+        layout = cell.absolute(written.layout)
+        if written.in_place:
+            addresses.append(storage.address + layout.offset * storage.dtype.itemsize)
+            copies.append((storage, layout, None))
+        else:
+            array, address = native.new_output(number)
+            addresses.append(address)
+            copies.append((storage, layout, array))
+    kept: list[Array] = []
+    for number in range(len(addresses), len(native.signature.outputs)):
+        array, address = native.new_output(number)
+        kept.append(array)
+        addresses.append(address)
+    if native.run(arguments, addresses) is not None:
+        replay.replay(recorder, segment.end)
+    for place, array in zip(segment.created, made):
+        _created_storage(recorder.made[place][1]).fulfil(array.reshape(-1))
+    for storage, layout, array in copies:
+        if array is not None:
+            np.copyto(view_of(storage.array, layout), array)
+        storage.epoch += 1
+    if segment.tape is not None:
+        segment.tape.attach(recorder, taped, kept)
+
+
+def _address_of(bound: Any) -> int:
+    """Return the address of the first element of an input."""
+    if isinstance(bound, np.ndarray):
+        return bound.__array_interface__["data"][0]
+    if isinstance(bound, Storage):
+        return bound.address
+    return bound._storage.address + bound._layout.offset * bound.dtype.itemsize
+
+
+def _created_storage(cell: Cell) -> Storage:
+    assert cell.created is not None, "the cell of a created tensor"
+    storage = cell.created()
+    assert storage is not None, "its tensor is alive, and holds it"
+    return storage

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import CHECKED, DOUBLE, executable, slot
 from smelt.ir import dtypes
 from smelt.ir.dim import symbol
 from smelt.runtime import ArtifactError, DiskCache, artifact
 from smelt.runtime.executable import Executable
 from smelt.runtime.signature import Signature, Slot
+
+from tests.runtime.programs import CHECKED, DOUBLE, executable, slot
 
 
 def program() -> Executable:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from programs import CHECKED, DOUBLE, ENDLESS, executable, slot
 from smelt.ir import dtypes
 from smelt.ir.dim import symbol
 from smelt.ir.errors import ArgumentError, DTypeError, TypeInferenceError
 from smelt.runtime import arena
 from smelt.runtime.executable import DataError, Executable
 from smelt.runtime.signature import Signature, Slot
+
+from tests.runtime.programs import CHECKED, DOUBLE, ENDLESS, executable, slot
 
 
 def double(strides: tuple[Any, ...] = (1,)) -> Executable:

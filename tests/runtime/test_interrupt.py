@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 HEAD = """
 import os, signal, sys, threading, time
 sys.path.insert(0, sys.argv[1])
-import numpy as np, programs
+import numpy as np
+from tests.runtime import programs
 from smelt.runtime import set_num_threads
 set_num_threads(2)
 FOREVER = np.array([2**40])
@@ -31,7 +32,7 @@ print("usable", flush=True)
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + program + TAIL, str(Path(__file__).parent)],
+        [sys.executable, "-c", HEAD + program + TAIL, str(Path(__file__).parents[2])],
         capture_output=True,
         text=True,
         timeout=60,

@@ -7,10 +7,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from programs import compile_ir
 from smelt.runtime import loader
 from smelt.runtime.loader import LoadError
 from smelt.runtime.relocation import AARCH64
+
+from tests.runtime.programs import compile_ir
 
 linux = pytest.mark.skipif(platform.system() != "Linux", reason="reads ELF objects of this machine")
 

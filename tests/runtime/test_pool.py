@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import DOUBLE, NESTED, executable, slot
 from smelt.ir import dtypes
 from smelt.ir.dim import symbol
 from smelt.runtime import get_num_threads, pool, set_num_threads
 from smelt.runtime.executable import Executable
 from smelt.runtime.signature import Signature
+
+from tests.runtime.programs import DOUBLE, NESTED, executable, slot
 
 
 def double() -> Executable:
@@ -108,7 +109,8 @@ def test_the_number_of_threads_is_checked() -> None:
 CHILD = """
 import os, sys, warnings
 sys.path.insert(0, sys.argv[1])
-import numpy as np, test_pool
+import numpy as np
+from tests.runtime import test_pool
 from smelt.runtime import set_num_threads
 warnings.simplefilter("ignore")  # Python warns of fork in a process with threads
 set_num_threads(2)
@@ -128,7 +130,7 @@ print("parent done", flush=True)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_starts_its_own_pool_and_exits_cleanly() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(Path(__file__).parent)],
+        [sys.executable, "-c", CHILD, str(Path(__file__).parents[2])],
         capture_output=True,
         text=True,
         timeout=60,
@@ -141,7 +143,7 @@ def test_a_forked_child_starts_its_own_pool_and_exits_cleanly() -> None:
 EXIT = """
 import sys, threading, time
 sys.path.insert(0, sys.argv[1])
-import test_pool
+from tests.runtime import test_pool
 from smelt.runtime import set_num_threads
 set_num_threads(3)
 program = test_pool.double()
@@ -157,7 +159,7 @@ test_pool.check(program, 1000)
 def test_the_interpreter_exits_while_a_call_is_under_way() -> None:
     for _ in range(3):
         done = subprocess.run(
-            [sys.executable, "-c", EXIT, str(Path(__file__).parent)],
+            [sys.executable, "-c", EXIT, str(Path(__file__).parents[2])],
             capture_output=True,
             text=True,
             timeout=60,

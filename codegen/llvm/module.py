@@ -3,6 +3,7 @@
 The vectors and tiles in the text are explicit, so LLVM's own vectorisers and unrollers, which take
 most of the time of a usual pipeline, stay off.
 
+    emit_program(program, target) -> Emission          # loop IR to all of it
     compile_ir_text(text, target) -> bytes             # an object file
     assembly_of(text, target) -> str                   # what is in it, for readers
 """
@@ -10,11 +11,43 @@ most of the time of a usual pipeline, stay off.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import llvmlite.binding as llvm
-
+from smelt.codegen.llvm.program import emit_text
 from smelt.codegen.target import Target
+from smelt.ir.abi import NativeObject
 from smelt.ir.errors import InternalError
+from smelt.ir.loop.grammar import Program
+
+
+@dataclass(frozen=True)
+class Emission:
+    """A program as machine code, with what people read.
+
+    Attributes:
+        object: what the runtime loads.
+        llvm_ir: the module before LLVM's passes.
+        target: what it was compiled for.
+    """
+
+    object: NativeObject
+    llvm_ir: str
+    target: Target
+
+    @property
+    def assembly(self) -> str:
+        """The machine code as text, made when it is asked for."""
+        return assembly_of(self.llvm_ir, self.target)
+
+
+def emit_program(program: Program, target: Target) -> Emission:
+    """Compile a program of loop IR; the same program gives the same bytes."""
+    emitted = emit_text(program, target)
+    code = compile_ir_text(emitted.text, target)
+    name = f"{target.triple} {target.cpu} {target.features}"
+    native = NativeObject(code, emitted.scratch_bytes, name)
+    return Emission(native, emitted.text, target)
 
 
 def compile_ir_text(text: str, target: Target) -> bytes:

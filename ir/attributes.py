@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from smelt.ir import dim as dims
 from smelt.ir.constant import ConstantValue
@@ -18,6 +18,7 @@ from smelt.ir.dim import Dim
 from smelt.ir.dtypes import DType
 
 T = TypeVar("T")
+Values = tuple[Any, ...]
 
 
 def items(attrs: Any) -> Iterator[tuple[str, Any]]:
@@ -53,7 +54,7 @@ def key(value: Any) -> Hashable:
         case ConstantValue():
             return ("constant", value.digest)
         case tuple():
-            return ("tuple", *(key(v) for v in value))
+            return ("tuple", *(key(v) for v in cast(Values, value)))
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return (type(value).__qualname__, *((n, key(v)) for n, v in items(value)))
         case _:
@@ -66,7 +67,7 @@ def symbols(value: Any) -> frozenset[str]:
         case Dim():
             return dims.symbols(value)
         case tuple():
-            return frozenset[str]().union(*(symbols(v) for v in value))
+            return frozenset[str]().union(*(symbols(v) for v in cast(Values, value)))
         case None | bool() | int() | float() | complex() | str() | DType() | ConstantValue():
             return frozenset()
         case _:
@@ -86,6 +87,6 @@ def _substituted(value: Any, values: Mapping[str, int | Dim]) -> Any:
         case Dim():
             return dims.substitute(value, values)
         case tuple():
-            return tuple(_substituted(v, values) for v in value)
+            return tuple(_substituted(v, values) for v in cast(Values, value))
         case _:
             return value

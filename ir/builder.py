@@ -31,22 +31,26 @@ class GraphBuilder(Rules):
         self.location: Location | None = None
         self._inputs: list[Value] = []
         self._nodes: list[Node] = []
-        self._known: set[Value] = set()
+        self._known: dict[Value, Node | None] = {}
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes appended so far."""
         return tuple(self._nodes)
 
+    def producer(self, value: Value) -> Node | None:
+        """Return the node that gives `value`; None for an input."""
+        return self._known[value]
+
     def values(self) -> tuple[Value, ...]:
         """Return the inputs and results so far, in order."""
-        return (*self._inputs, *(v for node in self._nodes for v in node.outputs))
+        return tuple(self._known)
 
     def input(self, type: TensorType, name: str = "") -> Value:
         """Append a parameter."""
         value = Value(type, name)
         self._inputs.append(value)
-        self._known.add(value)
+        self._known[value] = None
         return value
 
     def constant(self, array: Any, name: str = "") -> Value:
@@ -105,8 +109,9 @@ class GraphBuilder(Rules):
         hints = tuple(names) or ("",) * len(types)
         outputs = tuple(Value(t, n) for t, n in zip(types, hints, strict=True))
         where = self.location if location is None else location
-        self._nodes.append(Node(op, operands, attrs, regions, outputs, where))
-        self._known.update(outputs)
+        node = Node(op, operands, attrs, regions, outputs, where)
+        self._nodes.append(node)
+        self._known.update((v, node) for v in outputs)
         return outputs
 
     def inline(self, graph: Graph, operands: Sequence[Value]) -> tuple[Value, ...]:

@@ -47,6 +47,13 @@ class TensorType:
         """Whether every dimension is a plain integer."""
         return dims.is_static(*self.shape)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of a type whose dimensions are all plain integers."""
+        sizes = tuple(d for d in self.shape if isinstance(d, int))
+        assert len(sizes) == self.rank, f"{self} has symbolic dimensions"
+        return sizes
+
     def with_shape(self, shape: Shape) -> TensorType:
         """Return the type of the same elements in another shape."""
         return TensorType(self.dtype, tuple(shape))

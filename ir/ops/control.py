@@ -197,7 +197,7 @@ def _scan_evaluate(
         rows.append(results[attrs.carried :])
     stacked: list[Any] = []
     for k, value in enumerate(body.outputs[attrs.carried :]):
-        out = np.empty((attrs.length, *value.type.shape), value.type.dtype.numpy)
+        out = np.empty((attrs.length, *value.type.sizes), value.type.dtype.numpy)
         for step, row in enumerate(rows):
             out[step] = row[k]
         stacked.append(out)

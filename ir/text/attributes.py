@@ -7,7 +7,7 @@ written as `bits(0x…)`.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from smelt.ir import dtypes
@@ -62,8 +62,8 @@ def print_attribute(value: Any) -> str:
         case ConstantValue():
             return print_constant(value)
         case tuple():
-            inner = ", ".join(print_attribute(v) for v in value)
-            return f"({inner},)" if len(value) == 1 else f"({inner})"
+            parts = [print_attribute(v) for v in cast(tuple[Any, ...], value)]
+            return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
         case _:
             raise TypeError(f"{value!r} of type {type(value).__name__} is not an attribute value")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from smelt.ir import dtypes
 from smelt.ir.attributes import items
 from smelt.ir.constant import ConstantValue
 from smelt.ir.graph import Graph
@@ -35,5 +36,5 @@ def load_constants(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _storable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the array with dtypes that the file format does not know as integers of the width."""
-    return array.view(np.uint16) if array.dtype.kind == "V" or array.dtype.num > 23 else array
+    """Return the array; a bfloat16 one, which the file format does not know, as its bits."""
+    return array.view(np.uint16) if array.dtype == dtypes.bfloat16.numpy else array

@@ -215,7 +215,7 @@ def _inline(cursor: Cursor, kind: TensorType, start: Token) -> ConstantValue:
         raise ParseError(
             f"expected {size} elements of {kind}; found {len(pieces)}", start.line, start.column
         )
-    array = np.frombuffer(b"".join(pieces), kind.dtype.numpy).reshape(kind.shape)
+    array = np.frombuffer(b"".join(pieces), kind.dtype.numpy).reshape(kind.sizes)
     return ConstantValue(array)
 
 

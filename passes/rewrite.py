@@ -1,0 +1,99 @@
+"""Rebuild graphs: the walk that rewriting passes share. Graph IR to graph IR.
+
+A rule sees one node at a time, with its operands already rewritten, and appends what should stand
+in its place. The walk descends into regions and hands back the same graph where no rule applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from smelt.ir import attributes
+from smelt.ir.builder import GraphBuilder
+from smelt.ir.graph import Graph, Node, Value
+
+Rule = Callable[[GraphBuilder, Node], "Sequence[Value] | None"]
+"""Given the graph so far and a node whose operands are values of it, give the values that stand for
+the node's results, or None to keep the node."""
+
+
+def rewrite(graph: Graph, rule: Rule) -> Graph:
+    """Return `graph` with `rule` applied to each node, regions first; `graph` if it never did."""
+    builder = GraphBuilder(graph.name)
+    values = {v: builder.input(v.type, v.name) for v in graph.inputs}
+    names: dict[Value, str] = {}
+    changed = False
+    for node in graph.nodes:
+        regions = tuple(rewrite(region, rule) for region in node.regions)
+        inputs = tuple(values[v] for v in node.inputs)
+        seen = Node(node.op, inputs, node.attrs, regions, node.outputs, node.location)
+        builder.at(node.location)
+        results = rule(builder, seen)
+        if results is None:
+            changed |= any(new is not old for new, old in zip(regions, node.regions))
+            hints = tuple(v.name for v in node.outputs)
+            results = builder.node(node.op, inputs, node.attrs, regions, node.location, hints)
+        else:
+            changed = True
+            names.update(
+                (new, old.name)
+                for new, old in zip(results, node.outputs)
+                if old.name and not new.name
+            )
+        values.update(zip(node.outputs, results, strict=True))
+    if not changed:
+        return graph
+    return with_names(builder.finish(values[v] for v in graph.outputs), names)
+
+
+def with_names(graph: Graph, names: Mapping[Value, str]) -> Graph:
+    """Return `graph` with the name hints of some values replaced."""
+    if not names:
+        return graph
+    values = {v: Value(v.type, names.get(v, v.name)) for v in graph.values()}
+    nodes = tuple(
+        Node(
+            node.op,
+            tuple(values[v] for v in node.inputs),
+            node.attrs,
+            node.regions,
+            tuple(values[v] for v in node.outputs),
+            node.location,
+        )
+        for node in graph.nodes
+    )
+    inputs = tuple(values[v] for v in graph.inputs)
+    return Graph(graph.name, inputs, nodes, tuple(values[v] for v in graph.outputs))
+
+
+def without_dead_nodes(graph: Graph, is_root: Callable[[Node], bool]) -> Graph:
+    """Return `graph` without the nodes that neither an output nor a root depends on.
+
+    Args:
+        graph: what to prune, regions included.
+        is_root: tells whether a node must stay although nothing reads it; only asked about such.
+    """
+    regions = {
+        node: tuple(without_dead_nodes(region, is_root) for region in node.regions)
+        for node in graph.nodes
+    }
+    live: set[Value] = set(graph.outputs)
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if live.isdisjoint(node.outputs) and not is_root(node):
+            continue
+        live.update(node.inputs)
+        if any(new is not old for new, old in zip(regions[node], node.regions)):
+            node = Node(
+                node.op, node.inputs, node.attrs, regions[node], node.outputs, node.location
+            )
+        kept.append(node)
+    if len(kept) == len(graph.nodes) and all(a is b for a, b in zip(reversed(kept), graph.nodes)):
+        return graph
+    return Graph(graph.name, graph.inputs, tuple(reversed(kept)), graph.outputs)
+
+
+def with_attrs(builder: GraphBuilder, node: Node, *inputs: Value, **changes: object) -> Value:
+    """Append the op of `node` with other operands and some attributes changed; give its result."""
+    attrs = node.op.attrs(**{**attributes.keywords(node.attrs), **changes})
+    return builder.node(node.op, inputs, attrs)[0]

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from smelt.ir import dtypes
 from smelt.ir.dtypes import DType
-from smelt.ir.errors import IndexRangeError
 from smelt.ir.op import Decompose, OpDef, Operand, Rules, Sample, Saved, Vjp
 from smelt.ir.ops import expect, sampling
+from smelt.ir.ops.indexing import check_range
 from smelt.ir.ops.nn import log_softmax_array, widen
 from smelt.ir.types import Shape, TensorType
 
@@ -286,16 +286,14 @@ def _cross_entropy_vjp(r: Rules, s: Saved, g: Operand) -> tuple[Operand | None, 
 
 
 def _nll_array(
-    xp: Any, op: str, attrs: Any, logp: Array, target: Array, weight: tuple[Array, ...]
+    xp: Any, attrs: Any, logp: Array, target: Array, weight: tuple[Array, ...]
 ) -> tuple[Array, Array, Array]:
     """Return the loss of all elements, their weights, and which of them count."""
     dim = 0 if logp.ndim == 1 else 1
     valid = target != attrs.ignore_index
     safe = xp.where(valid, target, 0)
     count = logp.shape[dim]
-    if safe.size and (safe.min() < 0 or safe.max() >= count):
-        wrong = safe[(safe < 0) | (safe >= count)].flat[0]
-        raise IndexRangeError(f"{op}: target {wrong} is out of bounds for {count} classes")
+    check_range(safe, count)
     if count == 0:
         return xp.zeros(target.shape, logp.dtype), xp.zeros(target.shape, logp.dtype), valid
     picked = xp.take_along_axis(logp, xp.expand_dims(safe, dim), axis=dim)
@@ -318,7 +316,7 @@ def _finish_array(xp: Any, attrs: Any, loss: Array, weights: Array, dtype: Any) 
 
 @np.errstate(all="ignore")
 def _nll_reference(xp: Any, attrs: NllLossAttrs, x: Array, target: Array, *weight: Array) -> Array:
-    loss, weights, _ = _nll_array(xp, "nll_loss", attrs, widen(x), target, weight)
+    loss, weights, _ = _nll_array(xp, attrs, widen(x), target, weight)
     return _finish_array(xp, attrs, loss, weights, x.dtype)
 
 
@@ -328,7 +326,7 @@ def _cross_entropy_reference(
 ) -> Array:
     dim = 0 if x.ndim == 1 else 1
     logp = log_softmax_array(xp, x, dim)
-    loss, weights, valid = _nll_array(xp, "cross_entropy", attrs, logp, target, weight)
+    loss, weights, valid = _nll_array(xp, attrs, logp, target, weight)
     if attrs.label_smoothing > 0.0:
         for w in weight:
             logp = logp * widen(w).reshape(-1, *(1,) * (x.ndim - dim - 1))

@@ -1,4 +1,4 @@
-"""Losses: composites; those over classes are differentiated from the logits themselves."""
+"""Losses over two tensors of one type; those over classes are in `class_losses`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from smelt.ir import dtypes
 from smelt.ir.op import Decompose, OpDef, Operand, Rules, Sample, Saved, Vjp
 from smelt.ir.ops import expect, sampling
-from smelt.ir.ops.class_losses import OPS as CLASS_LOSSES
 from smelt.ir.ops.class_losses import Reduction, reduced
 from smelt.ir.types import TensorType
 
@@ -259,7 +258,6 @@ def _certain() -> Iterable[Sample]:
 
 
 OPS: tuple[OpDef, ...] = (
-    *CLASS_LOSSES,
     OpDef(
         name="mse_loss",
         doc="(x - y)**2, reduced",

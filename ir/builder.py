@@ -132,7 +132,8 @@ class GraphBuilder(Rules):
         for node in nodes:
             inputs = tuple(found[v] for v in node.inputs)
             names = tuple(v.name for v in node.outputs)
-            outputs = self.node(node.op, inputs, node.attrs, node.regions, node.location, names)
+            regions = tuple(copy_graph(region) for region in node.regions)
+            outputs = self.node(node.op, inputs, node.attrs, regions, node.location, names)
             found.update(zip(node.outputs, outputs, strict=True))
         return found
 
@@ -159,14 +160,21 @@ def decomposition(op: OpDef, attrs: Any, operands: tuple[TensorType, ...]) -> Gr
     return builder.finish(as_tuple(op.rule.rule(builder, attrs, *inputs)))
 
 
+def copy_graph(graph: Graph) -> Graph:
+    """Return the same graph made of other values, since a value belongs to one graph."""
+    builder = GraphBuilder(graph.name)
+    inputs = {v: builder.input(v.type, v.name) for v in graph.inputs}
+    values = builder.copy_nodes(graph.nodes, inputs)
+    return builder.finish(values[v] for v in graph.outputs)
+
+
 def apply_graph(rules: Rules, graph: Graph, operands: Sequence[Operand]) -> dict[Value, Operand]:
     """Apply every node of `graph` through `rules`; return what stands for each value."""
     found: dict[Value, Operand] = dict(zip(graph.inputs, operands, strict=True))
     for node in graph.nodes:
         rules.at(node.location)
         inputs = [found[v] for v in node.inputs]
-        results = rules(
-            node.op.name, *inputs, regions=node.regions, **attributes.keywords(node.attrs)
-        )
+        regions = tuple(copy_graph(region) for region in node.regions)
+        results = rules(node.op.name, *inputs, regions=regions, **attributes.keywords(node.attrs))
         found.update(zip(node.outputs, as_tuple(results), strict=True))
     return found

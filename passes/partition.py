@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smelt.ir.builder import GraphBuilder
+from smelt.ir.builder import copy_graph
 from smelt.ir.errors import InternalError
 from smelt.ir.graph import Graph, Value
 from smelt.passes.effects import can_raise
@@ -83,7 +83,7 @@ def partition(graph: Graph, outputs: int, cotangents: int) -> Partition:
     )
     return Partition(
         without_dead_nodes(forward, can_raise),
-        _fresh(without_dead_nodes(backward, can_raise)),
+        copy_graph(without_dead_nodes(backward, can_raise)),
         saved_inputs,
         tuple(position[v] for v in saved),
     )
@@ -95,11 +95,3 @@ def _dependents(graph: Graph, roots: Sequence[Value]) -> set[Value]:
         if not found.isdisjoint(node.inputs):
             found.update(node.outputs)
     return found
-
-
-def _fresh(graph: Graph) -> Graph:
-    """Return a copy with values of its own, since a value belongs to one graph."""
-    builder = GraphBuilder(graph.name)
-    inputs = {v: builder.input(v.type, v.name) for v in graph.inputs}
-    values = builder.copy_nodes(graph.nodes, inputs)
-    return builder.finish(values[v] for v in graph.outputs)

@@ -102,8 +102,10 @@ def scan_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
 
 def _with_history(body: Graph, carried: int) -> Graph:
     """Return the body of a scan that gives, instead of its own, the carry before each step."""
+    from smelt.ir.builder import copy_graph
+
     outputs = (*body.outputs[:carried], *body.inputs[:carried])
-    return Graph(f"{body.name}_history", body.inputs, body.nodes, outputs)
+    return copy_graph(Graph(f"{body.name}_history", body.inputs, body.nodes, outputs))
 
 
 class _ScanPlan:

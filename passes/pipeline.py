@@ -1,0 +1,35 @@
+"""The passes that a captured graph goes through, in order, each with the reason for its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smelt.ir.graph import Graph
+from smelt.passes.autograd import Autograd
+from smelt.passes.base import Instrument, Pass, run_passes
+from smelt.passes.canonicalise import Canonicalise
+from smelt.passes.decompose import Decompose
+
+EXPAND: tuple[Pass, ...] = (
+    # First of all: what follows joins values that differentiation must keep apart. A joint graph
+    # whose halves are called separately is partitioned right after it.
+    Autograd(),
+)
+
+OPTIMISE: tuple[Pass, ...] = (
+    # Before decomposition, while composites are whole: equal ones are joined at the price of one
+    # comparison, and dead ones go before they multiply.
+    Canonicalise(),
+    # Lowering knows primitives only, and fusion sees through all that composites are made of.
+    Decompose(),
+    # Decomposition leaves constants to fold, and backward rules that computed the forward's inner
+    # values again now hold the same nodes as the forward.
+    Canonicalise(),
+)
+
+PIPELINE: tuple[Pass, ...] = EXPAND + OPTIMISE
+
+
+def optimise(graph: Graph, instruments: Sequence[Instrument] = ()) -> Graph:
+    """Return what the whole pipeline makes of a captured graph."""
+    return run_passes(PIPELINE, graph, instruments)

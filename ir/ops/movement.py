@@ -466,7 +466,7 @@ def _slice_scatter_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
 
 def _slice_scatter_samples() -> Iterator[Sample]:
     for x, attrs in _slice_cases():
-        src = -x[(*slices(SliceAttrs(**attrs)), ...)]
+        src = np.asarray(-x[(*slices(SliceAttrs(**attrs)), ...)])
         yield Sample((x, src), attrs)
 
 

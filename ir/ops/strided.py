@@ -325,7 +325,7 @@ def _diagonal_scatter_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
 
 def _diagonal_scatter_samples() -> Iterator[Sample]:
     for x, attrs in _diagonal_cases():
-        src = -_diagonal_reference(np, DiagonalAttrs(**attrs), x)
+        src = np.asarray(-_diagonal_reference(np, DiagonalAttrs(**attrs), x))
         yield Sample((x, src), attrs)
 
 
@@ -498,7 +498,7 @@ def _as_strided_scatter_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
 
 def _as_strided_scatter_samples() -> Iterator[Sample]:
     for flat, attrs in _as_strided_cases():
-        src = -_as_strided_reference(np, StridedAttrs(**attrs), flat)
+        src = np.asarray(-_as_strided_reference(np, StridedAttrs(**attrs), flat))
         yield Sample((flat, src), attrs)
 
 

@@ -15,7 +15,7 @@ stages, in order; a stage reads what earlier stages reduced only at its own oute
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -83,6 +83,7 @@ class Group:
         outer: axes whose iterations are independent.
         stages: what runs in each outer iteration, in order.
         coordinates: index of each reduced value, over axes of the group.
+        reads: what each node reads at each point at which it is evaluated.
         contraction: the node that a template computes, with `stages` as its epilogue.
         nest: the node that brings its own loops; it is alone then.
     """
@@ -93,6 +94,7 @@ class Group:
     outer: tuple[Var, ...]
     stages: tuple[GroupStage, ...]
     coordinates: Mapping[Value, Point]
+    reads: Mapping[tuple[Node, Point], tuple[tuple[Value, Point], ...]]
     contraction: Reduction | None = None
     nest: Node | None = None
 
@@ -102,6 +104,7 @@ class Group:
         return ranges_of(self.extents)
 
 
+@lru_cache(maxsize=1 << 15)
 def definition(node: Node) -> Definition:
     """Return the structured definition of a primitive node."""
     return _define(node.op, node.attrs, node.input_types)
@@ -113,11 +116,14 @@ def _define(op: OpDef, attrs: object, types: tuple[TensorType, ...]) -> Definiti
     return op.rule.define(attrs, *types)
 
 
-@lru_cache(maxsize=1 << 14)
-def is_template_contraction(stage: Stage) -> bool:
-    """Tell whether a stage is a contraction that is worth a template."""
-    axes = contraction(stage)
-    if axes is None or not dims.is_static(*stage.domain):
+@lru_cache(maxsize=1 << 15)
+def is_template_contraction(node: Node) -> bool:
+    """Tell whether a node is a contraction that is worth a template."""
+    stage = definition(node)
+    axes = contraction(stage) if isinstance(stage, Stage) else None
+    if axes is None or not isinstance(stage, Stage):
+        return False
+    if not dims.is_static(*stage.domain):
         return False
     sides = [_product(stage.domain[a] for a in part) for part in (axes.m, axes.n, axes.k)]
     work = _product(stage.domain)
@@ -209,6 +215,7 @@ class _Planner:
         self.coordinates: dict[Value, Point] = {}
         self.domains: dict[Node, Point] = {}
         self.levels: dict[tuple[Value, Point], int] = {}
+        self.reads: dict[tuple[Node, Point], tuple[tuple[Value, Point], ...]] = {}
 
     def plan(self) -> Group:
         """Return the plan; Illegal if there is none."""
@@ -217,9 +224,9 @@ class _Planner:
             if isinstance(found, Nest):
                 if len(self.nodes) > 1:
                     raise Illegal(f"{node.op.name} brings its own loops")
-                return Group(self.nodes, self.outputs, {}, (), (), {}, None, node)
+                return Group(self.nodes, self.outputs, {}, (), (), {}, {}, None, node)
             self.stages[node] = found
-        products = [n for n in self.nodes if is_template_contraction(self.stages[n])]
+        products = [n for n in self.nodes if is_template_contraction(n)]
         reductions = [n for n in self.nodes if self.stages[n].reduce_axes]
         if len(products) > 1:
             raise Illegal("a kernel holds one contraction")
@@ -227,6 +234,8 @@ class _Planner:
             raise Illegal("a contraction shares its kernel with no other reduction")
         self.anchor(products or reductions[:1])
         self.spread()
+        if not reductions:
+            self.spread_apart()
         for node in reductions:
             if node not in self.domains:
                 raise Illegal(f"{node.op.name} does not cover the axes of the group")
@@ -281,6 +290,13 @@ class _Planner:
                 self.forward(node, broadcasting=True)
             if len(self.coordinates) == before:
                 return
+
+    def spread_apart(self) -> None:
+        """Give axes of their own to outputs that share none with the others."""
+        for value in reversed(self.outputs):
+            if value not in self.coordinates:
+                self.coordinates[value] = tuple(self.fresh(e) for e in value.type.shape)
+                self.spread()
 
     def backward(self, node: Node) -> None:
         """Carry coordinates from the results of a node to its operands."""
@@ -377,12 +393,20 @@ class _Planner:
     def deepest(self, node: Node, domain: Point, outer: frozenset[Var]) -> int:
         """Return the greatest level of the operands of `node` at a point of its domain."""
         found = 0
-        for reader in self.stages[node].readers:
-            if reader.operand < len(node.inputs):
-                value = node.inputs[reader.operand]
-                if value in self.producers:
-                    point = mapped(reader.index, domain, self.ranges)
-                    found = max(found, self.level(value, point, outer))
+        for value, point in self.operands(node, domain):
+            if value in self.producers:
+                found = max(found, self.level(value, point, outer))
+        return found
+
+    def operands(self, node: Node, domain: Point) -> tuple[tuple[Value, Point], ...]:
+        """Return what a node reads at a point of its domain, each with its index."""
+        found = self.reads.get((node, domain))
+        if found is None:
+            found = self.reads[node, domain] = tuple(
+                (node.inputs[r.operand], mapped(r.index, domain, self.ranges))
+                for r in self.stages[node].readers
+                if r.operand < len(node.inputs)
+            )
         return found
 
     def staged(self, reductions: Sequence[Node], outer: tuple[Var, ...]) -> Group:
@@ -417,7 +441,7 @@ class _Planner:
         ordered = sorted(drafts, key=lambda key: key[0])
         stages = tuple(drafts[key].finished() for key in ordered)
         reduced = {v: self.coordinates[v] for n in reductions for v in n.outputs}
-        return Group(self.nodes, self.outputs, self.extents, outer, stages, reduced)
+        return Group(self.nodes, self.outputs, self.extents, outer, stages, reduced, self.reads)
 
     def around_contraction(self, product: Node, outer: tuple[Var, ...]) -> Group:
         """Make everything after the contraction its epilogue."""
@@ -436,7 +460,7 @@ class _Planner:
         stores = tuple((v, self.coordinates[v]) for v in self.outputs)
         return Group(
             self.nodes, self.outputs, self.extents, outer, (GroupStage((), (), stores),),
-            {product.output: point}, Reduction(product, domain, ()),
+            {product.output: point}, self.reads, Reduction(product, domain, ()),
         )  # fmt: skip
 
 
@@ -527,12 +551,3 @@ def _inverted(
         elif not isinstance(position, Const):
             return None
     return known
-
-
-def demands(node: Node, domain: Point, ranges: index.Ranges) -> Iterator[tuple[Value, Point]]:
-    """Yield the operands of a node, each with the index at which it is read."""
-    stage = definition(node)
-    assert isinstance(stage, Stage), f"{node.op.name} is not a stage"
-    for reader in stage.readers:
-        if reader.operand < len(node.inputs):
-            yield node.inputs[reader.operand], mapped(reader.index, domain, ranges)

@@ -10,15 +10,16 @@ are left become index maps on the loads of their consumers when groups are forme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from smelt.ir.builder import GraphBuilder
 from smelt.ir.graph import Graph, Node, Value
-from smelt.passes.rewrite import rewrite, with_attrs
 
 _IDENTITIES = frozenset({"contiguous", "detach", "clone"})
+
+View = tuple[Value, Any]
+"""The operand of a view, and its attributes."""
 
 
 @dataclass(frozen=True)
@@ -28,65 +29,83 @@ class Contiguity:
     name: ClassVar[str] = "contiguity"
 
     def run(self, graph: Graph) -> Graph:
-        views: dict[Value, Node] = {}
-
-        def rule(builder: GraphBuilder, node: Node) -> Sequence[Value] | None:
+        values: dict[Value, Value] = {v: v for v in graph.inputs}
+        producers: dict[Value, Node] = {}
+        nodes: list[Node] = []
+        for node in graph.nodes:
+            inputs = tuple(values[v] for v in node.inputs)
             if node.op.name in _IDENTITIES:
-                return node.inputs
-            if node.op.name not in _JOIN:
-                return None
-            below = views.get(node.inputs[0])
-            joined = _JOIN[node.op.name](builder, node, below)
-            if joined is None:
-                joined = with_attrs(builder, node, *node.inputs)
-                changed = None
-            else:
-                changed = (joined,)
-            if joined not in views and builder.nodes and builder.nodes[-1].outputs == (joined,):
-                views[joined] = builder.nodes[-1]
-            return changed if changed is not None else (joined,)
-
-        return rewrite(graph, rule)
-
-
-def _join_permute(builder: GraphBuilder, node: Node, below: Node | None) -> Value | None:
-    dims: tuple[int, ...] = node.attrs.dims
-    (source,) = node.inputs
-    if below is not None and below.op.name == "permute":
-        dims = tuple(below.attrs.dims[d] for d in dims)
-        source = below.inputs[0]
-    if dims == tuple(range(len(dims))):
-        return source
-    return None if source is node.inputs[0] else with_attrs(builder, node, source, dims=dims)
-
-
-def _join_reshape(builder: GraphBuilder, node: Node, below: Node | None) -> Value | None:
-    (source,) = node.inputs
-    if below is not None and below.op.name == "reshape":
-        source = below.inputs[0]
-    if source.type == node.outputs[0].type:
-        return source
-    return None if source is node.inputs[0] else with_attrs(builder, node, source)
+                values[node.output] = inputs[0]
+                continue
+            attrs = node.attrs
+            join = _JOIN.get(node.op.name)
+            if join is not None:
+                below = producers.get(inputs[0])
+                twin = below is not None and below.op is node.op
+                source, attrs = join(node, inputs[0], below if twin else None)
+                if source.type == node.output.type and _is_identity(node, attrs):
+                    values[node.output] = source
+                    continue
+                inputs = (source,)
+            regions = tuple(self.run(region) for region in node.regions)
+            unchanged = inputs == node.inputs and attrs is node.attrs and regions == node.regions
+            if not unchanged:
+                node = Node(node.op, inputs, attrs, regions, node.outputs, node.location)
+            nodes.append(node)
+            for value in node.outputs:
+                values[value] = value
+                producers[value] = node
+        if len(nodes) == len(graph.nodes) and all(a is b for a, b in zip(nodes, graph.nodes)):
+            return graph
+        return _live(
+            Graph(graph.name, graph.inputs, tuple(nodes), tuple(values[v] for v in graph.outputs))
+        )
 
 
-def _join_expand(builder: GraphBuilder, node: Node, below: Node | None) -> Value | None:
-    (source,) = node.inputs
-    if below is not None and below.op.name == "expand":
-        source = below.inputs[0]
-    if source.type == node.outputs[0].type:
-        return source
-    return None if source is node.inputs[0] else with_attrs(builder, node, source)
+def _is_identity(node: Node, attrs: Any) -> bool:
+    """Tell whether a view whose result has its operand's type moves nothing."""
+    match node.op.name:
+        case "permute":
+            return attrs.dims == tuple(range(len(attrs.dims)))
+        case "flip":
+            return not attrs.dims
+        case _:
+            return True
 
 
-def _join_flip(builder: GraphBuilder, node: Node, below: Node | None) -> Value | None:
-    if below is not None and below.op.name == "flip" and below.attrs.dims == node.attrs.dims:
-        return below.inputs[0]
-    return None if node.attrs.dims else node.inputs[0]
+def _join_permute(node: Node, source: Value, below: Node | None) -> View:
+    if below is None:
+        return source, node.attrs
+    dims = tuple(below.attrs.dims[d] for d in node.attrs.dims)
+    return below.inputs[0], node.op.attrs(dims=dims)
 
 
-_JOIN = {
+def _join_shape(node: Node, source: Value, below: Node | None) -> View:
+    return (source if below is None else below.inputs[0]), node.attrs
+
+
+def _join_flip(node: Node, source: Value, below: Node | None) -> View:
+    if below is None:
+        return source, node.attrs
+    dims = set(node.attrs.dims) ^ set(below.attrs.dims)
+    return below.inputs[0], node.op.attrs(dims=tuple(sorted(dims)))
+
+
+_JOIN: dict[str, Callable[[Node, Value, Node | None], View]] = {
     "permute": _join_permute,
-    "reshape": _join_reshape,
-    "expand": _join_expand,
+    "reshape": _join_shape,
+    "expand": _join_shape,
     "flip": _join_flip,
 }
+
+
+def _live(graph: Graph) -> Graph:
+    """Drop the views that joining has left without a reader."""
+    live = set(graph.outputs)
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if node.op.name in _JOIN and live.isdisjoint(node.outputs):
+            continue
+        live.update(node.inputs)
+        kept.append(node)
+    return Graph(graph.name, graph.inputs, tuple(reversed(kept)), graph.outputs)

@@ -1,0 +1,355 @@
+"""Gather nodes into fusion groups, each of which becomes one kernel.
+
+    %1: f32[8,4] = amax(%x) …              %y: f32[8,4] = fusion(%x) (
+    %2: f32[8,4] = sub(%x, …)                graph amax_sub_exp_sum_div(%x: f32[8,4]) { … })
+    …
+    %y: f32[8,4] = div(%3, …)
+
+Takes a graph of primitives, calls and control flow. Every primitive that computes ends in exactly
+one group; views and values that cost nothing (constants, `full`) are repeated in each group that
+reads through them. Whether nodes can share a kernel is asked of `smelt.ir.group.plan`; whether they
+should is decided by one estimate of time (`smelt.passes.fusion_cost`): nodes join when the estimate
+for the joint kernel is no longer than for the separate ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from smelt.ir import registry
+from smelt.ir.graph import Graph, Node, Value
+from smelt.ir.group import Group, definition, is_template_contraction, plan
+from smelt.ir.op import Lower, NoAttrs
+from smelt.ir.structured import Nest, Stage, is_movement
+from smelt.passes.fusion_cost import Machine, seconds
+
+_LARGEST = 64
+_LARGEST_SIDE_BY_SIDE = 400
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Form fusion groups.
+
+    Attributes:
+        threads: number of workers that kernels will run on.
+    """
+
+    name: ClassVar[str] = "fusion"
+    threads: int = 8
+
+    def run(self, graph: Graph) -> Graph:
+        if not graph.nodes:
+            return graph
+        return _Fuser(graph, Machine(self.threads), self).fused()
+
+
+@dataclass(eq=False)
+class _Part:
+    """A group in the making.
+
+    Attributes:
+        nodes: nodes that compute, in order of the graph.
+        plan: its plan; None for a node that is no primitive.
+        cost: estimated seconds of its kernel.
+        needs: groups on which it depends, through any number of others, as a bit set.
+        number: its bit.
+    """
+
+    nodes: tuple[Node, ...]
+    plan: Group | None
+    cost: float
+    needs: int
+    number: int
+    reads: set[_Part] = field(default_factory=set["_Part"])
+
+
+class _Fuser:
+    """One run of the pass over one graph."""
+
+    def __init__(self, graph: Graph, machine: Machine, owner: Fusion) -> None:
+        self.graph = graph
+        self.machine = machine
+        self.owner = owner
+        self.order = {node: k for k, node in enumerate(graph.nodes)}
+        self.free = {n for n in graph.nodes if _is_free(n)}
+        for node in graph.nodes:
+            # A view that somebody needs as memory of its own is computed like anything else.
+            if node not in self.free and not _reads_through_views(node):
+                self.free -= {graph.producers[v] for v in node.inputs if v in graph.producers}
+        self.free -= {graph.producers[v] for v in graph.outputs if v in graph.producers}
+        self.aliases = {n for n in graph.nodes if n not in self.free and self.is_alias(n)}
+        self.part_of: dict[Node, _Part] = {}
+        self.parts: list[_Part] = []
+        self.count = 0
+        self.uses = self.final_uses()
+
+    # --- what reads what ----------------------------------------------------------------------
+
+    def is_alias(self, node: Node) -> bool:
+        """Tell whether a node only gives memory another shape."""
+        source = self.graph.producers.get(node.inputs[0]) if node.inputs else None
+        return node.op.name == "reshape" and source not in self.free
+
+    def computes(self, node: Node) -> bool:
+        """Tell whether a node is to sit in a group."""
+        return (
+            isinstance(node.op.rule, Lower)
+            and node not in self.free
+            and node not in self.aliases
+            and not _is_large_constant(node)
+        )
+
+    def sources(self, node: Node) -> list[Node]:
+        """Return the nodes that `node` reads, through views that cost nothing."""
+        found: dict[Node, None] = {}
+        stack = list(reversed(node.inputs))
+        while stack:
+            producer = self.graph.producers.get(stack.pop())
+            if producer in self.free:
+                stack.extend(reversed(producer.inputs))
+            elif producer is not None:
+                found[producer] = None
+        return list(found)
+
+    def final_uses(self) -> dict[Node, set[Node | None]]:
+        """Return the nodes that read each node through free views; None: the graph gives it."""
+        uses: dict[Node, set[Node | None]] = {n: set() for n in self.graph.nodes}
+        for node in self.graph.nodes:
+            if node not in self.free:
+                for source in self.sources(node):
+                    uses[source].add(node)
+        for value in self.graph.outputs:
+            producer = self.graph.producers.get(value)
+            if producer is not None:
+                uses[producer].add(None)
+        return uses
+
+    # --- grouping -----------------------------------------------------------------------------
+
+    def fused(self) -> Graph:
+        """Return the graph with its nodes in groups."""
+        for node in self.graph.nodes:
+            if node in self.free:
+                continue
+            part = self.fresh(node)
+            if part.plan is not None:
+                self.join_sources(part)
+        self.join_side_by_side()
+        return self.rebuilt()
+
+    def fresh(self, node: Node) -> _Part:
+        """Begin a group."""
+        group: Group | None = None
+        cost = 0.0
+        if self.computes(node):
+            found = self.planned((node,))
+            assert isinstance(found, Group), f"{node.op.name} alone makes no group: {found}"
+            group = found
+            cost = seconds(group, self.machine)
+        part = _Part((node,), group, cost, 0, 1 << self.count)
+        self.count += 1
+        for source in self.sources(node):
+            below = self.part_of[source]
+            part.reads.add(below)
+            part.needs |= below.needs | below.number
+        self.part_of[node] = part
+        self.parts.append(part)
+        return part
+
+    def join_sources(self, part: _Part) -> None:
+        """Join the group of a new node with those that it reads, the latest first."""
+        (node,) = part.nodes
+        for source in sorted(self.sources(node), key=lambda n: -self.order[n]):
+            below = self.part_of[source]
+            if below is not part and below.plan is not None:
+                part = self.joined(part, below) or part
+
+    def joined(self, part: _Part, other: _Part, largest: int = _LARGEST) -> _Part | None:
+        """Return the union of two groups; None where it may not or should not be."""
+        if len(part.nodes) + len(other.nodes) > largest or self.would_loop(part, other):
+            return None
+        nodes = tuple(sorted((*part.nodes, *other.nodes), key=self.order.__getitem__))
+        group = self.planned(nodes)
+        if isinstance(group, str):
+            return None
+        if group.contraction is not None and not _is_template_fit(group):
+            return None
+        cost = seconds(group, self.machine)
+        if cost > part.cost + other.cost:
+            return None
+        number = part.number | other.number
+        union = _Part(nodes, group, cost, (part.needs | other.needs) & ~number, number)
+        union.reads = (part.reads | other.reads) - {part, other}
+        self.parts = [p for p in self.parts if p is not part and p is not other]
+        for each in self.parts:
+            if each.needs & number:
+                each.needs |= union.needs | number
+            if part in each.reads or other in each.reads:
+                each.reads = (each.reads - {part, other}) | {union}
+        self.parts.append(union)
+        for node in nodes:
+            self.part_of[node] = union
+        return union
+
+    def would_loop(self, part: _Part, other: _Part) -> bool:
+        """Tell whether some third group depends on one of two and is needed by the other."""
+        return any(
+            between.needs & below.number
+            for above, below in ((part, other), (other, part))
+            for between in above.reads
+            if between is not below
+        )
+
+    def join_side_by_side(self) -> None:
+        """Join what nothing in the graph depends on: the updates of an optimiser's step."""
+        needed = 0
+        for part in self.parts:
+            needed |= part.needs
+        union: _Part | None = None
+        for part in list(self.parts):
+            if part.plan is None or part.number & needed or not _is_pointwise(part.plan):
+                continue
+            if union is None:
+                union = part
+            else:
+                union = self.joined(union, part, _LARGEST_SIDE_BY_SIDE) or union
+
+    # --- graphs of groups ---------------------------------------------------------------------
+
+    def planned(self, nodes: Sequence[Node]) -> Group | str:
+        """Return the plan of a group with the views that it reads through."""
+        return plan(self.with_views(nodes), self.outputs(nodes))
+
+    def with_views(self, nodes: Sequence[Node]) -> list[Node]:
+        """Return nodes with the free ones that they read, in order."""
+        found = set(nodes)
+        stack = [v for node in nodes for v in node.inputs]
+        while stack:
+            producer = self.graph.producers.get(stack.pop())
+            if producer in self.free and producer not in found:
+                found.add(producer)
+                stack.extend(producer.inputs)
+        return sorted(found, key=self.order.__getitem__)
+
+    def outputs(self, nodes: Sequence[Node]) -> list[Value]:
+        """Return the values of a group that others read."""
+        inside = set(nodes)
+        found: list[Value] = []
+        for node in nodes:
+            if not self.uses[node] <= inside:
+                found += [v for v in node.outputs if self.is_used_outside(v, inside)]
+        return found or list(nodes[-1].outputs)
+
+    def is_used_outside(self, value: Value, inside: set[Node]) -> bool:
+        """Tell whether a value is read by a node that is not `inside`, or given by the graph."""
+        if value in self.graph.outputs:
+            return True
+        for user in self.graph.users[value]:
+            if user in self.free:
+                if any(self.is_used_outside(v, inside) for v in user.outputs):
+                    return True
+            elif user not in inside:
+                return True
+        return False
+
+    def rebuilt(self) -> Graph:
+        """Return the graph of groups, in an order in which each comes after what it reads."""
+        nodes: list[Node] = []
+        done: set[_Part] = set()
+        kept_free: set[Node] = set()
+
+        def emit(part: _Part) -> None:
+            stack: list[tuple[_Part, bool]] = [(part, False)]
+            while stack:
+                current, ready = stack.pop()
+                if current in done:
+                    continue
+                if not ready:
+                    stack.append((current, True))
+                    below = (p for p in current.reads if p not in done)
+                    stack.extend((p, False) for p in sorted(below, key=self.position, reverse=True))
+                    continue
+                done.add(current)
+                if current.plan is None:
+                    (node,) = current.nodes
+                    # What is no primitive reads memory: a constant or a size made for it alone.
+                    for value in node.inputs:
+                        producer = self.graph.producers.get(value)
+                        if producer in self.free and producer not in kept_free:
+                            kept_free.add(producer)
+                            nodes.append(producer)
+                    nodes.append(node)
+                else:
+                    nodes.append(self.fusion_node(current))
+
+        for part in sorted(self.parts, key=self.position):
+            emit(part)
+        return Graph(self.graph.name, self.graph.inputs, tuple(nodes), self.graph.outputs)
+
+    def position(self, part: _Part) -> int:
+        """Return where in the graph a group would come: at its last node."""
+        return self.order[part.nodes[-1]]
+
+    def fusion_node(self, part: _Part) -> Node:
+        """Return the node that owns a group."""
+        inner = self.with_views(part.nodes)
+        produced = {v for n in inner for v in n.outputs}
+        read = dict.fromkeys(v for n in inner for v in n.inputs if v not in produced)
+        outputs = self.outputs(part.nodes)
+        values = {v: Value(v.type, v.name) for v in (*read, *produced)}
+        copies = tuple(
+            Node(
+                n.op, tuple(values[v] for v in n.inputs), n.attrs, (),
+                tuple(values[v] for v in n.outputs), n.location,
+            )
+            for n in inner
+        )  # fmt: skip
+        region = Graph(
+            "_".join(dict.fromkeys(n.op.name for n in part.nodes))[:60],
+            tuple(values[v] for v in read), copies, tuple(values[v] for v in outputs),
+        )  # fmt: skip
+        location = next((n.location for n in part.nodes if n.location is not None), None)
+        return Node(
+            registry.OPS["fusion"], tuple(read), NoAttrs(), (region,), tuple(outputs), location
+        )
+
+
+def _is_free(node: Node) -> bool:
+    """Tell whether a node may be repeated in each group that reads it."""
+    if not isinstance(node.op.rule, Lower):
+        return False
+    if node.op.name == "constant":
+        return node.attrs.value.array.size == 1
+    found = definition(node)
+    if not isinstance(found, Stage):
+        return False
+    return is_movement(found) or (not node.inputs and not found.reduce_axes)
+
+
+def _is_large_constant(node: Node) -> bool:
+    return node.op.name == "constant" and node.attrs.value.array.size != 1
+
+
+def _reads_through_views(node: Node) -> bool:
+    """Tell whether a node reads its operands through index maps, not as memory of their own."""
+    return isinstance(node.op.rule, Lower) and not isinstance(definition(node), Nest)
+
+
+def _is_pointwise(group: Group) -> bool:
+    return (
+        group.contraction is None
+        and group.nest is None
+        and not any(stage.reductions for stage in group.stages)
+    )
+
+
+def _is_template_fit(group: Group) -> bool:
+    """Tell whether what a contraction reads is cheap enough to be computed while packing."""
+    assert group.contraction is not None, "asked of contractions alone"
+    node = group.contraction.node
+    stage = definition(node)
+    assert isinstance(stage, Stage) and is_template_contraction(node), "a contraction"
+    return True

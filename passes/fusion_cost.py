@@ -1,0 +1,162 @@
+"""Estimate how long the kernel of a group takes: the cost function of fusion.
+
+The unit is the time of a cheap operation on one element of a vector. An evaluation counts once for
+each iteration of the loops that it cannot be moved out of. Only differences matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from smelt.ir import scalar
+from smelt.ir.dim import Dim
+from smelt.ir.graph import Node, Value
+from smelt.ir.group import Group, Point, definition
+from smelt.ir.scalar import SCALAR_OPS, Apply, Cost, Expr, Var
+from smelt.ir.structured import Stage
+
+_LAUNCH = 3000.0
+_MEMORY = 4.0
+_CACHED = 1.0
+_UNKNOWN_EXTENT = 256
+_KEPT = Cost.TRANSCENDENTAL.value
+_ROW_ELEMENTS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the estimate knows of the target.
+
+    Attributes:
+        threads: number of workers.
+    """
+
+    threads: int
+
+
+def seconds(group: Group, machine: Machine) -> float:
+    """Return the estimated time of a group's kernel, launch included."""
+    if group.nest is not None:
+        return _LAUNCH
+    total = _LAUNCH
+    known: set[Value] = set()
+    for number, stage in enumerate(group.stages):
+        loops = (*group.outer, *stage.axes)
+        evaluation = _Evaluation(group, loops, known, again=number > 0)
+        for reduction in stage.reductions:
+            evaluation.node(reduction.node, reduction.domain)
+        for value, point in stage.stores:
+            evaluation.value(value, point)
+            evaluation.work += _MEMORY * evaluation.iterations(point)
+        known |= evaluation.dear
+        if group.contraction is not None:
+            evaluation.node(group.contraction.node, group.contraction.domain)
+        parallel = 1
+        if any(s.reductions for s in group.stages):
+            for axis in group.outer:
+                parallel *= _extent(group.extents[axis])
+            if len(group.stages) == 1:
+                # A lone reduction is split over the workers.
+                parallel = max(parallel, _product(group, stage.axes) // 4096)
+        else:
+            parallel = _product(group, loops)
+        total += evaluation.work / max(1, min(machine.threads, parallel))
+    return total
+
+
+def _product(group: Group, axes: Iterable[Var]) -> int:
+    total = 1
+    for axis in axes:
+        total *= _extent(group.extents[axis])
+    return total
+
+
+def _extent(extent: int | Dim) -> int:
+    return extent if isinstance(extent, int) else _UNKNOWN_EXTENT
+
+
+class _Evaluation:
+    """Counts the work of one stage."""
+
+    def __init__(
+        self, group: Group, loops: tuple[Var, ...], known: set[Value], again: bool
+    ) -> None:
+        self.group = group
+        self.depth_of = {axis: depth + 1 for depth, axis in enumerate(loops)}
+        self.reach = [1.0]
+        for axis in loops:
+            self.reach.append(self.reach[-1] * _extent(group.extents[axis]))
+        self.producers = {v: n for n in group.nodes for v in n.outputs}
+        self.known = known
+        self.load = _CACHED if again else _MEMORY
+        self.dear: set[Value] = set()
+        self.seen: set[tuple[Value, Point]] = set()
+        self.work = 0.0
+
+    def iterations(self, point: Point) -> float:
+        """Return how often something that depends on `point` is evaluated."""
+        deepest = 0
+        total = 1.0
+        for axis in _variables_of(point):
+            depth = self.depth_of.get(axis)
+            if depth is not None:
+                deepest = max(deepest, depth)
+            elif axis in self.group.extents:
+                total *= _extent(self.group.extents[axis])
+        return total * self.reach[deepest]
+
+    def value(self, value: Value, point: Point) -> None:
+        """Count the evaluation of a value at a point."""
+        key = (value, point)
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        node = self.producers.get(value)
+        if node is None:
+            self.work += self.load * self.iterations(point)
+        elif value in self.group.coordinates or value in self.known:
+            self.work += _CACHED * self.iterations(point)
+        else:
+            self.node(node, point)
+
+    def node(self, node: Node, domain: Point) -> None:
+        """Count the evaluation of a node at a point of its domain."""
+        stage = definition(node)
+        assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
+        cost = node_cost(node)
+        self.work += cost * self.iterations(domain)
+        if cost >= _KEPT and not stage.reduce_axes:
+            self.dear.update(node.outputs)
+        for value, point in self.group.reads.get((node, domain), ()):
+            self.value(value, point)
+
+
+def _variables_of(point: Point) -> set[Var]:
+    found: set[Var] = set()
+    for expr in point:
+        if isinstance(expr, Var):
+            found.add(expr)
+        else:
+            found |= scalar.variables(expr)
+    return found
+
+
+@lru_cache(maxsize=1 << 15)
+def node_cost(node: Node) -> float:
+    """Return the cost of one evaluation of a node's body."""
+    stage = definition(node)
+    assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
+    exprs: list[Expr] = list(stage.body)
+    if stage.combine is not None:
+        exprs += stage.combine.combine
+    exprs += [r.inside for r in stage.readers if r.inside is not None]
+    return float(
+        sum(
+            SCALAR_OPS[e.op].cost.value
+            for x in exprs
+            for e in scalar.walk(x)
+            if isinstance(e, Apply)
+        )
+    )

@@ -85,10 +85,10 @@ def optimise(graph: Graph, folder: Path | None = None) -> Graph:
         graph: any graph.
         folder: receives the graph after every pass; None: nothing is written.
     """
-    from smelt.passes.base import Dump, run_passes
-    from smelt.passes.pipeline import PIPELINE
+    from smelt.passes import pipeline
+    from smelt.passes.base import Dump
 
-    return run_passes(PIPELINE, graph, () if folder is None else (Dump(folder),))
+    return pipeline.optimise(graph, () if folder is None else (Dump(folder),))
 
 
 def lower(

@@ -65,6 +65,11 @@ class Cell:
         # A created storage is covered whole from the start, and roots only ever grow to the whole.
         return self.root_layout.size if self.existing is None else self.existing.size
 
+    @property
+    def written(self) -> bool:
+        """Whether a storage that was there before has new contents."""
+        return self.existing is not None and self.version > 0
+
     def relative(self, layout: Layout) -> Layout:
         """Return a layout relative to `base`."""
         if self.base == 0:

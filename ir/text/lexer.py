@@ -31,6 +31,7 @@ _KINDS = {
     "int": "an integer",
     "word": "a name",
     "string": "a string",
+    "end": "the end of the text",
 }
 
 

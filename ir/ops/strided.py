@@ -1,7 +1,7 @@
-"""Movement by strides: windows, diagonals, arbitrary strides, and what writes through them.
+"""Arbitrary strides over a flat operand, and writing through them.
 
-Every scatter here is a gather in its definition: each point of the result asks whether, and where,
-the source wrote to it.
+The scatter is a gather in its definition: each point of the result asks whether, and where, the
+source wrote to it.
 """
 
 from __future__ import annotations
@@ -16,42 +16,18 @@ from smelt.ir import dtypes, scalar, structured
 from smelt.ir.dim import Dim
 from smelt.ir.errors import ArgumentError, TypeInferenceError
 from smelt.ir.layout import Layout
-from smelt.ir.op import Decompose, Lower, OpDef, Operand, Rules, Sample, Saved, Vjp
-from smelt.ir.ops import inference, pointwise, sampling
-from smelt.ir.ops.movement import plus, scatter_stage, times
-from smelt.ir.scalar import Const, Expr, Read
-from smelt.ir.structured import Reader, Stage
+from smelt.ir.op import Lower, OpDef, Operand, Rules, Sample, Saved, Vjp
+from smelt.ir.ops import inference, sampling
+from smelt.ir.ops.movement import plus, times
+from smelt.ir.ops.slicing import scatter_stage
+from smelt.ir.scalar import Expr, Read
+from smelt.ir.structured import Stage
 from smelt.ir.types import Shape, TensorType
 
 Array = Any
+
+
 Gradients = tuple[Operand | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnfoldAttrs:
-    """The dimension cut into windows, their size, and the step between them."""
-
-    dim: int
-    size: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class FoldAttrs:
-    """The dimension that windows are added into, its length, and the step between windows."""
-
-    dim: int
-    length: int | Dim
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class DiagonalAttrs:
-    """Which diagonal of which two dimensions; a positive offset lies above the main one."""
-
-    offset: int
-    dim1: int
-    dim2: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,272 +37,6 @@ class StridedAttrs:
     sizes: Shape
     strides: Shape
     offset: int | Dim
-
-
-@dataclass(frozen=True, slots=True)
-class TriangleAttrs:
-    """The last diagonal that is kept, 0 the main one."""
-
-    diagonal: int
-
-
-def _unfold_infer(attrs: UnfoldAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("unfold", ("x",), types)
-    (x,) = types
-    inference.expect_dim("unfold", "dim", attrs.dim, x.rank)
-    if attrs.step < 1 or attrs.size < 0 or not dims.holds(attrs.size, "<=", x.shape[attrs.dim]):
-        raise ArgumentError(
-            f"unfold: windows of {attrs.size} by steps of {attrs.step} do not fit into dimension "
-            f"{attrs.dim} of {x}"
-        )
-    windows = (x.shape[attrs.dim] - attrs.size) // attrs.step + 1
-    shape = (*x.shape[: attrs.dim], windows, *x.shape[attrs.dim + 1 :], attrs.size)
-    return (x.with_shape(shape),)
-
-
-def _unfold_reference(xp: Any, attrs: UnfoldAttrs, x: Array) -> Array:
-    strides = list(x.strides)
-    moved = (*strides[: attrs.dim], strides[attrs.dim] * attrs.step, *strides[attrs.dim + 1 :])
-    windows = (x.shape[attrs.dim] - attrs.size) // attrs.step + 1
-    shape = (*x.shape[: attrs.dim], windows, *x.shape[attrs.dim + 1 :], attrs.size)
-    return xp.lib.stride_tricks.as_strided(x, shape, (*moved, strides[attrs.dim]))
-
-
-def _unfold_define(attrs: UnfoldAttrs, x: TensorType) -> Stage:
-    (out,) = _unfold_infer(attrs, x)
-    index = list(structured.identity_index(x.rank))
-    start = times(scalar.axis(attrs.dim), attrs.step)
-    index[attrs.dim] = scalar.apply("add", start, scalar.axis(x.rank))
-    return structured.movement(x, out.shape, tuple(index))
-
-
-def _unfold_view(attrs: UnfoldAttrs, layout: Layout) -> Layout:
-    dim = attrs.dim
-    sizes, strides = list(layout.sizes), list(layout.strides)
-    sizes[dim] = (sizes[dim] - attrs.size) // attrs.step + 1
-    strides[dim] *= attrs.step
-    return Layout(layout.offset, (*sizes, attrs.size), (*strides, layout.strides[dim]))
-
-
-def _unfold_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
-    """Forward out[w, k] = x[w step + k];  backward gx[p] = Σ g[w, k] over w step + k = p."""
-    attrs = s.attrs
-    length = s.input_types[0].shape[attrs.dim]
-    return (r("fold", g, dim=attrs.dim, length=length, step=attrs.step),)
-
-
-def _unfold_cases() -> Iterator[tuple[Array, dict[str, Any]]]:
-    x = sampling.normal(2, 7, 3)
-    for size, step in ((3, 1), (3, 2), (2, 3), (7, 1), (1, 1), (0, 2)):
-        yield x, {"dim": 1, "size": size, "step": step}
-    yield sampling.strided(x), {"dim": 1, "size": 3, "step": 2}
-    yield x, {"dim": 2, "size": 2, "step": 1}
-    yield sampling.normal(5, dtype=dtypes.bfloat16), {"dim": 0, "size": 2, "step": 1}
-    yield sampling.normal(5, dtype=dtypes.int32), {"dim": 0, "size": 2, "step": 1}
-    yield x[:0], {"dim": 1, "size": 3, "step": 2}
-
-
-def _unfold_samples() -> Iterator[Sample]:
-    for x, attrs in _unfold_cases():
-        yield Sample((x,), attrs)
-
-
-def _fold_infer(attrs: FoldAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("fold", ("windows",), types)
-    (x,) = types
-    inference.expect_kind("fold", "windows", x, inference.REAL)
-    inference.expect_dim("fold", "dim", attrs.dim, x.rank - 1)
-    if attrs.step < 1:
-        raise ArgumentError(f"fold: step must be positive, not {attrs.step}")
-    size, count = x.shape[-1], x.shape[attrs.dim]
-    if not dims.same((attrs.length - size) // attrs.step + 1, count):
-        raise TypeInferenceError(
-            f"fold: {count} windows of {size} by steps of {attrs.step} do not come from a "
-            f"dimension of size {attrs.length}: windows is {x}"
-        )
-    return (x.with_shape((*x.shape[: attrs.dim], attrs.length, *x.shape[attrs.dim + 1 : -1])),)
-
-
-def _fold_reference(xp: Any, attrs: FoldAttrs, x: Array) -> Array:
-    dtype = np.float32 if pointwise.is_half(x) else x.dtype
-    shape = (*x.shape[: attrs.dim], attrs.length, *x.shape[attrs.dim + 1 : -1])
-    out = xp.zeros(shape, dtype)
-    head = (slice(None),) * attrs.dim
-    reach = x.shape[attrs.dim] * attrs.step
-    for k in range(x.shape[-1]):
-        # Window w adds its element k at position w * step + k.
-        out[(*head, slice(k, k + reach, attrs.step))] += x[..., k].astype(dtype, copy=False)
-    return out.astype(x.dtype, copy=False)
-
-
-def _fold_define(attrs: FoldAttrs, x: TensorType) -> Stage:
-    (out,) = _fold_infer(attrs, x)
-    dtype = x.dtype.accumulator
-    offset = scalar.axis(out.rank)
-    ahead = scalar.apply("sub", scalar.axis(attrs.dim), offset)
-    window = ahead
-    conditions = [scalar.apply("ge", ahead, scalar.integer(0))]
-    if attrs.step != 1:
-        step = scalar.integer(attrs.step)
-        window = scalar.apply("floordiv", ahead, step)
-        rest = scalar.apply("mod", ahead, step)
-        conditions.append(scalar.apply("eq", rest, scalar.integer(0)))
-    conditions.append(scalar.apply("lt", window, scalar.of_dim(x.shape[attrs.dim])))
-    index = list(structured.identity_index(out.rank))
-    index[attrs.dim] = window
-    zero = Const(scalar.as_python(0, x.dtype), x.dtype)
-    reader = Reader(0, (*index, offset), scalar.conjunction(*conditions), zero)
-    total = structured.accumulated(0, dtype)
-    return Stage(
-        (*out.shape, x.shape[-1]),
-        (reader,),
-        (scalar.cast(Read(0, x.dtype), dtype),),
-        (out.rank,),
-        structured.monoid("add", dtype),
-        () if dtype is x.dtype else (scalar.cast(total, x.dtype),),
-    )
-
-
-def _fold_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
-    """Forward out[p] = Σ x[w, k] over w step + k = p;  backward gx[w, k] = g[w step + k]."""
-    size = s.input_types[0].shape[-1]
-    return (r("unfold", g, dim=s.attrs.dim, size=size, step=s.attrs.step),)
-
-
-def _fold_samples() -> Iterator[Sample]:
-    for x, attrs in _unfold_cases():
-        windows = _unfold_reference(np, UnfoldAttrs(**attrs), x)
-        length = x.shape[attrs["dim"]]
-        yield Sample((windows,), {"dim": attrs["dim"], "length": length, "step": attrs["step"]})
-
-
-def _least(a: int | Dim, b: int | Dim) -> int | Dim:
-    return a if dims.holds(a, "<=", b) else b
-
-
-def _diagonal_type(name: str, attrs: DiagonalAttrs, x: TensorType) -> TensorType:
-    """Return the type of a diagonal of `x`, having checked the attributes."""
-    inference.expect_dim(name, "dim1", attrs.dim1, x.rank)
-    inference.expect_dim(name, "dim2", attrs.dim2, x.rank)
-    if attrs.dim1 == attrs.dim2:
-        raise ArgumentError(f"{name}: dim1 and dim2 must differ, but both are {attrs.dim1}")
-    rows, columns = x.shape[attrs.dim1], x.shape[attrs.dim2]
-    length = _least(rows + min(attrs.offset, 0), columns - max(attrs.offset, 0))
-    length = length if dims.holds(0, "<=", length) else 0
-    kept = tuple(n for d, n in enumerate(x.shape) if d not in (attrs.dim1, attrs.dim2))
-    return x.with_shape((*kept, length))
-
-
-def _diagonal_infer(attrs: DiagonalAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("diagonal", ("x",), types)
-    return (_diagonal_type("diagonal", attrs, types[0]),)
-
-
-def _diagonal_reference(xp: Any, attrs: DiagonalAttrs, x: Array) -> Array:
-    return xp.diagonal(x, attrs.offset, attrs.dim1, attrs.dim2)
-
-
-def _diagonal_define(attrs: DiagonalAttrs, x: TensorType) -> Stage:
-    out = _diagonal_type("diagonal", attrs, x)
-    along = scalar.axis(out.rank - 1)
-    index: list[Expr] = []
-    position = 0
-    for d in range(x.rank):
-        if d == attrs.dim1:
-            index.append(plus(along, max(-attrs.offset, 0)))
-        elif d == attrs.dim2:
-            index.append(plus(along, max(attrs.offset, 0)))
-        else:
-            index.append(scalar.axis(position))
-            position += 1
-    return structured.movement(x, out.shape, tuple(index))
-
-
-def _diagonal_view(attrs: DiagonalAttrs, layout: Layout) -> Layout:
-    one, two = attrs.dim1, attrs.dim2
-    down, right = max(-attrs.offset, 0), max(attrs.offset, 0)
-    length = max(0, min(layout.sizes[one] - down, layout.sizes[two] - right))
-    kept = [d for d in range(len(layout.sizes)) if d not in (one, two)]
-    moved = down * layout.strides[one] + right * layout.strides[two] if length else 0
-    return Layout(
-        layout.offset + moved,
-        (*(layout.sizes[d] for d in kept), length),
-        (*(layout.strides[d] for d in kept), layout.strides[one] + layout.strides[two]),
-    )
-
-
-def _diagonal_attrs(attrs: DiagonalAttrs) -> dict[str, int]:
-    return {"offset": attrs.offset, "dim1": attrs.dim1, "dim2": attrs.dim2}
-
-
-def _diagonal_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
-    """Forward out = a diagonal of x;  backward gx = 0, but g on that diagonal."""
-    blank = r.full(0.0, s.input_types[0])
-    return (r("diagonal_scatter", blank, g, **_diagonal_attrs(s.attrs)),)
-
-
-def _diagonal_cases() -> Iterator[tuple[Array, dict[str, Any]]]:
-    x = sampling.normal(3, 4)
-    for offset in (0, 1, -1, 3, -2, 5):
-        yield x, {"offset": offset, "dim1": 0, "dim2": 1}
-    cube = sampling.normal(2, 3, 4)
-    yield cube, {"offset": 1, "dim1": 2, "dim2": 0}
-    yield sampling.strided(cube), {"offset": 0, "dim1": 1, "dim2": 2}
-    yield cube[:0], {"offset": 0, "dim1": 1, "dim2": 2}
-    yield sampling.normal(3, 3, dtype=dtypes.int64), {"offset": 0, "dim1": 0, "dim2": 1}
-
-
-def _diagonal_samples() -> Iterator[Sample]:
-    for x, attrs in _diagonal_cases():
-        yield Sample((x,), attrs)
-
-
-def _diagonal_scatter_infer(attrs: DiagonalAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    names = ("x", "src")
-    inference.expect_count("diagonal_scatter", names, types)
-    inference.expect_same_dtype("diagonal_scatter", names, types)
-    x, src = types
-    wanted = _diagonal_type("diagonal_scatter", attrs, x)
-    if not inference.same_shape(wanted.shape, src.shape):
-        raise TypeInferenceError(
-            f"diagonal_scatter: src must have the type {wanted} of the diagonal, but is {src}"
-        )
-    return (x,)
-
-
-def _diagonal_scatter_reference(xp: Any, attrs: DiagonalAttrs, x: Array, src: Array) -> Array:
-    out = x.copy(order="C")
-    length = src.shape[-1]
-    along = xp.arange(length)
-    last = out.transpose(
-        *(d for d in range(out.ndim) if d not in (attrs.dim1, attrs.dim2)), attrs.dim1, attrs.dim2
-    )
-    last[..., along + max(-attrs.offset, 0), along + max(attrs.offset, 0)] = src
-    return out
-
-
-def _diagonal_scatter_define(attrs: DiagonalAttrs, x: TensorType, src: TensorType) -> Stage:
-    row, column = scalar.axis(attrs.dim1), scalar.axis(attrs.dim2)
-    inside = scalar.apply("eq", scalar.apply("sub", column, row), scalar.integer(attrs.offset))
-    along = plus(row, -max(-attrs.offset, 0))
-    kept = (scalar.axis(d) for d in range(x.rank) if d not in (attrs.dim1, attrs.dim2))
-    return scatter_stage(x, inside, (*kept, along))
-
-
-def _diagonal_scatter_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
-    """Forward out = x, but src on a diagonal;  backward gx = g, but 0 there; gsrc = g's."""
-    attrs = _diagonal_attrs(s.attrs)
-    blank = r.full(0.0, s.input_types[1])
-    return (
-        r("diagonal_scatter", g, blank, **attrs) if s.needs[0] else None,
-        r("diagonal", g, **attrs) if s.needs[1] else None,
-    )
-
-
-def _diagonal_scatter_samples() -> Iterator[Sample]:
-    for x, attrs in _diagonal_cases():
-        src = np.asarray(-_diagonal_reference(np, DiagonalAttrs(**attrs), x))
-        yield Sample((x, src), attrs)
 
 
 def _strided_type(name: str, attrs: StridedAttrs, flat: TensorType) -> TensorType:
@@ -502,115 +212,7 @@ def _as_strided_scatter_samples() -> Iterator[Sample]:
         yield Sample((flat, src), attrs)
 
 
-def _triangle_infer(name: str) -> Any:
-    def infer(attrs: TriangleAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-        inference.expect_count(name, ("x",), types)
-        inference.expect_rank(name, "x", types[0], 2, None)
-        return (types[0],)
-
-    return infer
-
-
-def _triangle_reference(name: str) -> Any:
-    def reference(xp: Any, attrs: TriangleAttrs, x: Array) -> Array:
-        return xp.asarray(getattr(xp, name)(x, attrs.diagonal), order="C")
-
-    return reference
-
-
-def _triangle_decompose(compare: str) -> Decompose:
-    def rule(r: Rules, attrs: TriangleAttrs, x: Operand) -> Operand:
-        found = r.type(x)
-        rows, columns = (
-            r("iota", shape=found.shape, dim=found.rank + d, dtype=dtypes.int64) for d in (-2, -1)
-        )
-        last = r("add", rows, r.full_like(rows, attrs.diagonal))
-        return r("where", r(compare, columns, last), x, r.full_like(x, 0))
-
-    return Decompose(rule)
-
-
-def _triangle_vjp(name: str) -> Vjp:
-    def rule(r: Rules, s: Saved, g: Operand) -> Gradients:
-        """Forward out = a triangle of x;  backward gx = that triangle of g."""
-        return (r(name, g, diagonal=s.attrs.diagonal),)
-
-    return Vjp((), rule)
-
-
-def _triangle_samples() -> Iterator[Sample]:
-    x = sampling.normal(3, 4)
-    for diagonal in (0, 1, -1, 5, -5):
-        yield Sample((x,), {"diagonal": diagonal})
-    yield Sample((sampling.strided(sampling.normal(2, 3, 3)),), {"diagonal": 0})
-    yield Sample((x[:0],), {"diagonal": 0})
-    for dtype in (dtypes.bool_, dtypes.int64, dtypes.bfloat16):
-        yield Sample((sampling.normal(3, 3, dtype=dtype),), {"diagonal": 0})
-    special = np.full((2, 2), np.nan, np.float32)
-    yield Sample((special,), {"diagonal": 0}, differentiable=False)
-
-
-def _triangle(name: str, doc: str, compare: str) -> OpDef:
-    return OpDef(
-        name,
-        doc,
-        ("x",),
-        infer=_triangle_infer(name),
-        rule=_triangle_decompose(compare),
-        vjp=_triangle_vjp(name),
-        samples=_triangle_samples,
-        reference=_triangle_reference(name),
-        attrs=TriangleAttrs,
-    )
-
-
 OPS: tuple[OpDef, ...] = (
-    OpDef(
-        "unfold",
-        "out[w, …, k] = x[w step + k]",
-        ("x",),
-        infer=_unfold_infer,
-        rule=Lower(_unfold_define),
-        vjp=Vjp((), _unfold_vjp),
-        samples=_unfold_samples,
-        reference=_unfold_reference,
-        attrs=UnfoldAttrs,
-        view=_unfold_view,
-    ),
-    OpDef(
-        "fold",
-        "out[p] = Σ windows[w, …, k] over w step + k = p",
-        ("windows",),
-        infer=_fold_infer,
-        rule=Lower(_fold_define),
-        vjp=Vjp((), _fold_vjp),
-        samples=_fold_samples,
-        reference=_fold_reference,
-        attrs=FoldAttrs,
-    ),
-    OpDef(
-        "diagonal",
-        "out[…, i] = x[…, i, …, i + offset, …]",
-        ("x",),
-        infer=_diagonal_infer,
-        rule=Lower(_diagonal_define),
-        vjp=Vjp((), _diagonal_vjp),
-        samples=_diagonal_samples,
-        reference=_diagonal_reference,
-        attrs=DiagonalAttrs,
-        view=_diagonal_view,
-    ),
-    OpDef(
-        "diagonal_scatter",
-        "x with src on a diagonal",
-        ("x", "src"),
-        infer=_diagonal_scatter_infer,
-        rule=Lower(_diagonal_scatter_define),
-        vjp=Vjp((), _diagonal_scatter_vjp),
-        samples=_diagonal_scatter_samples,
-        reference=_diagonal_scatter_reference,
-        attrs=DiagonalAttrs,
-    ),
     OpDef(
         "as_strided",
         "out[i…] = flat[offset + Σ i stride]",
@@ -634,6 +236,4 @@ OPS: tuple[OpDef, ...] = (
         reference=_as_strided_scatter_reference,
         attrs=StridedAttrs,
     ),
-    _triangle("tril", "x at and below a diagonal, 0 above", "le"),
-    _triangle("triu", "x at and above a diagonal, 0 below", "ge"),
 )

@@ -2,7 +2,9 @@
 
 Integers and bools must be the same. Floats are judged by a float64 referee: an error is accepted up
 to four times the largest of the eager reference, or up to c · eps · Σ|terms|, with c stated by the
-op and Σ|terms| estimated by the op's own value on the absolute values of its operands.
+op and Σ|terms| estimated by the op's own value on the absolute values of its operands. Where the
+result is float64 itself there is no better referee than the reference: errors there are measured
+against the greatest number around.
 """
 
 from __future__ import annotations
@@ -98,6 +100,8 @@ class Referee:
         eps = epsilon(dtypes.of_numpy(self.expected[k].dtype))
         truth = np.where(np.isfinite(exact[k]), exact[k], theirs)[ordinary]
         scale = np.maximum(np.abs(truth), np.where(np.isfinite(terms[k]), terms[k], 0)[ordinary])
+        if self.expected[k].dtype == np.float64:
+            scale = np.maximum(scale, 64 * self._greatest())
         error = np.abs(mine[ordinary] - truth)
         eager = np.abs(theirs[ordinary] - truth).max(initial=0.0)
         smallest = 4 * float(np.finfo(np.float32).smallest_subnormal)
@@ -105,6 +109,11 @@ class Referee:
         assert (error <= bound).all(), (
             f"{where}: error {error.max()} where eager's is {eager}:\n{mine}\ninstead of\n{theirs}"
         )
+
+    def _greatest(self) -> float:
+        """Return the greatest finite absolute value among operands and results."""
+        arrays = [x for x in (*self.sample.operands, *self.expected) if is_float(x)]
+        return max(float(np.abs(x[np.isfinite(x)]).max(initial=0.0)) for x in arrays)
 
     def _referees(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Return the results in float64, and those on the operands' absolute values."""

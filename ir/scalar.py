@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -81,11 +81,26 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An operation of `SCALAR_OPS` on expressions, giving `dtype`."""
+    """An operation of `SCALAR_OPS` on expressions, giving `dtype`.
+
+    The hash is computed once: expressions share parts, and walking them again at each lookup
+    would take time exponential in the depth of the sharing.
+    """
 
     op: str
     args: tuple[Expr, ...]
     dtype: DType
+    hashed: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hashed", hash((self.op, self.args, self.dtype)))
+
+    def __hash__(self) -> int:
+        return self.hashed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Hashes of strings differ between processes, so the hash does not travel.
+        return (Apply, (self.op, self.args, self.dtype))
 
 
 Expr = Const | Var | Read | Load | Apply

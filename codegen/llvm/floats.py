@@ -165,17 +165,26 @@ def _remainder(w: Writer, a: Value, b: Value) -> Value:
     great, and r - q * B is exact, as all three are multiples of the last digit of b. A vector goes
     on until its last lane is done, nearly always after one round.
     """
-    if a.element == "float":
-        wide = remainder(w, w.convert("fpext", a, "double"), w.convert("fpext", b, "double"))
-        return w.convert("fptrunc", wide, "float")
     inf, zero, one = constant(math.inf, a), constant(0.0, a), constant(1.0, a)
     x, y = absolute(w, a), absolute(w, b)
     finite = w.compare("olt", x, inf)
     divisible = w.binary("and", w.compare("olt", y, inf), w.compare("ogt", y, zero))
     usable = w.binary("and", finite, divisible)
-    divisor = w.select(usable, y, one)
-    first = w.select(usable, x, zero)
-    r = Value("%r", a.element, a.lanes)
+    first, divisor = w.select(usable, x, zero), w.select(usable, y, one)
+    if a.element == "float":
+        wide = (w.convert("fpext", v, "double") for v in (first, divisor))
+        left = w.convert("fptrunc", _reduced(w, *wide), "float")
+    else:
+        left = _reduced(w, first, divisor)
+    whole = w.binary("and", finite, w.compare("oeq", y, inf))
+    result = copysign(w, w.select(whole, x, left), a)
+    return w.select(w.binary("or", usable, whole), result, constant(math.nan, a))
+
+
+def _reduced(w: Writer, first: Value, divisor: Value) -> Value:
+    """Return the remainder of finite doubles >= 0 and > 0."""
+    zero = constant(0.0, first)
+    r = Value("%r", first.element, first.lanes)
     w.jump("more")
     w.label("more")
     top = len(w.lines)
@@ -185,18 +194,18 @@ def _remainder(w: Writer, a: Value, b: Value) -> Value:
     left = w.binary("fsub", w.binary("fsub", r, product), error)
     left = w.select(w.compare("olt", left, zero), w.binary("fadd", left, step), left)
     left = w.select(w.compare("oge", left, step), w.binary("fsub", left, step), left)
-    w.lines.insert(top, f"  %r = phi {a.type} [ {first.text}, %entry ], [ {left.text}, %more ]")
+    w.lines.insert(top, f"  %r = phi {r.type} [ {first.text}, %entry ], [ {left.text}, %more ]")
     w.branch(w.any_lane(w.compare("oge", left, divisor)), "more", "done")
     w.label("done")
-    whole = w.binary("and", finite, w.compare("oeq", y, inf))
-    result = copysign(w, w.select(whole, x, left), a)
-    return w.select(w.binary("or", usable, whole), result, constant(math.nan, a))
+    return left
 
 
 def _scaled_divisor(w: Writer, r: Value, divisor: Value) -> Value:
-    """Return divisor * 2**k with k >= 0 such that r is below 2**25 times it."""
+    """Return divisor * 2**k with k >= 0 such that r is below 2**25 (or 2**30) times it."""
     distance = w.binary("sub", _exponent(w, r), _exponent(w, divisor))
-    up = w.intrinsic("smax", w.binary("sub", distance, integer_constant(23)), integer_constant(0))
+    up = w.binary("sub", distance, integer_constant(23))
+    up = w.intrinsic("smin", up, integer_constant(2044))
+    up = w.intrinsic("smax", up, integer_constant(0))
     # 2**k itself may be too large: two factors.
     half = w.binary("lshr", up, integer_constant(1))
     scaled = w.binary("fmul", divisor, power_of_two(w, half, "double"))

@@ -24,7 +24,6 @@ Gradients = tuple[Operand | None, ...]
 
 
 def _matmul_infer(attrs: NoAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("matmul", ("a", "b"), types)
     a, b = types
     inference.expect_kind("matmul", "a", a, inference.REAL)
     inference.expect_same_dtype("matmul", ("a", "b"), types)

@@ -96,7 +96,7 @@ def _iota_reference(xp: Any, attrs: IotaAttrs) -> Array:
     line = xp.arange(extent, dtype="int64")
     if attrs.dtype.is_half:
         line = line.astype("float32")
-    column = [1] * len(shape)
+    column: list[int | Dim] = [1] * len(shape)
     column[attrs.dim] = extent
     out = xp.empty(shape, attrs.dtype.numpy)
     out[...] = line.astype(attrs.dtype.numpy).reshape(column)

@@ -60,7 +60,6 @@ def _diagonal_type(name: str, attrs: DiagonalAttrs, x: TensorType) -> TensorType
 
 
 def _diagonal_infer(attrs: DiagonalAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("diagonal", ("x",), types)
     return (_diagonal_type("diagonal", attrs, types[0]),)
 
 
@@ -97,7 +96,7 @@ def _diagonal_view(attrs: DiagonalAttrs, layout: Layout) -> Layout:
     )
 
 
-def _diagonal_attrs(attrs: DiagonalAttrs) -> dict[str, int]:
+def _diagonal_attrs(attrs: DiagonalAttrs) -> dict[str, Any]:
     return {"offset": attrs.offset, "dim1": attrs.dim1, "dim2": attrs.dim2}
 
 
@@ -125,7 +124,6 @@ def _diagonal_samples() -> Iterator[Sample]:
 
 def _diagonal_scatter_infer(attrs: DiagonalAttrs, *types: TensorType) -> tuple[TensorType, ...]:
     names = ("x", "src")
-    inference.expect_count("diagonal_scatter", names, types)
     inference.expect_same_dtype("diagonal_scatter", names, types)
     x, src = types
     wanted = _diagonal_type("diagonal_scatter", attrs, x)
@@ -173,7 +171,6 @@ def _diagonal_scatter_samples() -> Iterator[Sample]:
 
 def _triangle_infer(name: str) -> Any:
     def infer(attrs: TriangleAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-        inference.expect_count(name, ("x",), types)
         inference.expect_rank(name, "x", types[0], 2, None)
         return (types[0],)
 

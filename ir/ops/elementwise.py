@@ -306,7 +306,6 @@ _COMPARISONS = (
 
 def _where_infer(attrs: Any, *types: TensorType) -> tuple[TensorType, ...]:
     names = ("cond", "x", "y")
-    inference.expect_count("where", names, types)
     inference.expect_dtype("where", "cond", types[0], dtypes.bool_)
     inference.expect_kind("where", "x", types[1], inference.ANY)
     inference.expect_same_dtype("where", names[1:], types[1:])
@@ -354,7 +353,6 @@ class CastAttrs:
 
 
 def _cast_infer(attrs: CastAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("cast", ("x",), types)
     inference.expect_kind("cast", "x", types[0], inference.ANY)
     if attrs.dtype.is_complex:
         raise DTypeError(f"cast: {types[0]} to {attrs.dtype.name}: complex dtypes are not taken")
@@ -407,7 +405,6 @@ def _cast_samples() -> Iterator[Sample]:
 
 
 def _bitcast_infer(attrs: CastAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("bitcast", ("x",), types)
     inference.expect_kind("bitcast", "x", types[0], REAL)
     if attrs.dtype.bits != types[0].dtype.bits or attrs.dtype.kind not in REAL:
         raise DTypeError(

@@ -34,13 +34,6 @@ _WORDS: dict[Kinds, str] = {
 }
 
 
-def expect_count(name: str, operands: Sequence[str], types: Sequence[TensorType]) -> None:
-    """Raise unless there is one type for each name in `operands`."""
-    if len(types) != len(operands):
-        names = ", ".join(operands)
-        raise TypeInferenceError(f"{name}: takes ({names}), but {len(types)} operands arrived")
-
-
 def expect_kind(name: str, operand: str, found: TensorType, kinds: Kinds) -> None:
     """Raise unless the operand's dtype is one of `kinds`."""
     if found.dtype.kind not in kinds:
@@ -106,9 +99,8 @@ def pointwise(
     """Return the inference of an op on equal types; `result` overrides the dtype it gives."""
 
     def infer(attrs: Any, *types: TensorType) -> tuple[TensorType, ...]:
-        expect_count(name, operands, types)
         expect_kind(name, operands[0], types[0], kinds)
-        if len(types) > 1:
+        if len(operands) > 1:
             expect_same_dtype(name, operands, types)
             expect_same_shape(name, operands, types)
         return (types[0] if result is None else types[0].with_dtype(result),)

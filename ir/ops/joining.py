@@ -91,7 +91,7 @@ def _cat_define(attrs: DimAttrs, *types: TensorType) -> Stage:
 
 def _cat_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     """Forward out = xs in a row;  backward each gx = its part of g."""
-    dim = s.attrs.dim
+    dim: int = s.attrs.dim
     shape = s.output_types[0].shape
     grads: list[Operand | None] = []
     start: int | Dim = 0
@@ -150,7 +150,6 @@ def _stack_samples() -> Iterator[Sample]:
 
 
 def _roll_infer(attrs: RollAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("roll", ("x",), types)
     if len(attrs.shifts) != len(attrs.dims):
         raise ArgumentError(f"roll: {len(attrs.shifts)} shifts for {len(attrs.dims)} dims")
     for dim in attrs.dims:

@@ -18,7 +18,7 @@ from smelt.ir.dim import Dim
 from smelt.ir.errors import ArgumentError, TypeInferenceError
 from smelt.ir.layout import Layout
 from smelt.ir.op import Lower, OpDef, Operand, Rules, Sample, Saved, Vjp
-from smelt.ir.ops import inference, sampling
+from smelt.ir.ops import sampling
 from smelt.ir.scalar import Const, Expr
 from smelt.ir.structured import Stage
 from smelt.ir.types import Shape, TensorType
@@ -68,7 +68,6 @@ def _product(shape: Shape) -> int | Dim:
 
 
 def _reshape_infer(attrs: ShapeAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("reshape", ("x",), types)
     (x,) = types
     if not dims.same(_product(x.shape), _product(attrs.shape)):
         raise TypeInferenceError(
@@ -189,7 +188,6 @@ def _reshape_samples() -> Iterator[Sample]:
 
 
 def _permute_infer(attrs: DimsAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("permute", ("x",), types)
     (x,) = types
     if sorted(attrs.dims) != list(range(x.rank)):
         raise ArgumentError(
@@ -232,7 +230,6 @@ def _permute_samples() -> Iterator[Sample]:
 
 
 def _expand_infer(attrs: ShapeAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("expand", ("x",), types)
     (x,) = types
     lead = len(attrs.shape) - x.rank
     fits = lead >= 0 and all(n == 1 or dims.same(n, m) for n, m in zip(x.shape, attrs.shape[lead:]))

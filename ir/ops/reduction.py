@@ -55,7 +55,6 @@ def _kept(shape: Shape, dims: tuple[int, ...]) -> Shape:
 
 def _infer(name: str, kinds: Kinds, *, nonempty: bool = False) -> Callable[..., Any]:
     def infer(attrs: DimsAttrs | VarAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-        inference.expect_count(name, ("x",), types)
         (x,) = types
         inference.expect_kind(name, "x", x, kinds)
         inference.expect_dims(name, attrs.dims, x.rank)
@@ -349,7 +348,6 @@ def _logsumexp_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
 
 def _arg_infer(name: str) -> Callable[..., tuple[TensorType, ...]]:
     def infer(attrs: DimAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-        inference.expect_count(name, ("x",), types)
         (x,) = types
         inference.expect_kind(name, "x", x, ANY)
         if attrs.dim is None:

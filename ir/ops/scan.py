@@ -53,7 +53,6 @@ def infer(name: str, kinds: Kinds, *, pairs: bool = False) -> Callable[..., Any]
     """Return the inference of an op along `attrs.dim`; `pairs`: it gives indices as well."""
 
     def rule(attrs: Any, *types: TensorType) -> tuple[TensorType, ...]:
-        inference.expect_count(name, ("x",), types)
         (x,) = types
         inference.expect_kind(name, "x", x, kinds)
         inference.expect_dim(name, "dim", attrs.dim, x.rank)
@@ -143,7 +142,8 @@ def _cumprod_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     t[j] = g[j] + x[j + 1] t[j + 1], gx[j] = t[j] * (the product before j). The recurrence for t is
     unrolled into a lower triangle of partial products, quadratic in the length of the line.
     """
-    dim, x = s.attrs.dim, s["x"]
+    dim: int = s.attrs.dim
+    x = s["x"]
     found = r.type(x)
     rank, extent = found.rank, found.shape[dim]
     # Row j, column i of the last two dimensions holds x[i] where i > j and 1 elsewhere; its

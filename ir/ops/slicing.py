@@ -68,7 +68,6 @@ def slice_lengths(name: str, attrs: SliceAttrs, x: TensorType) -> Shape:
 
 
 def _slice_infer(attrs: SliceAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("slice", ("x",), types)
     return (types[0].with_shape(slice_lengths("slice", attrs, types[0])),)
 
 
@@ -131,7 +130,6 @@ def _slice_samples() -> Iterator[Sample]:
 
 
 def _slice_scatter_infer(attrs: SliceAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("slice_scatter", ("x", "src"), types)
     inference.expect_same_dtype("slice_scatter", ("x", "src"), types)
     x, src = types
     lengths = slice_lengths("slice_scatter", attrs, x)
@@ -193,7 +191,6 @@ def _slice_scatter_samples() -> Iterator[Sample]:
 
 
 def _flip_infer(attrs: DimsAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("flip", ("x",), types)
     inference.expect_dims("flip", attrs.dims, types[0].rank)
     return (types[0],)
 
@@ -227,7 +224,6 @@ def _flip_samples() -> Iterator[Sample]:
 
 
 def _pad_infer(attrs: PadAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("pad", ("x",), types)
     (x,) = types
     if not len(attrs.low) == len(attrs.high) == x.rank:
         raise ArgumentError(f"pad: low and high need one entry a dimension of {x}")

@@ -202,7 +202,6 @@ def _levels(extent: int | Dim) -> Expr:
 
 
 def _topk_infer(attrs: TopkAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("topk", ("x",), types)
     (x,) = types
     inference.expect_kind("topk", "x", x, REAL)
     inference.expect_dim("topk", "dim", attrs.dim, x.rank)

@@ -60,7 +60,6 @@ def _strided_type(name: str, attrs: StridedAttrs, flat: TensorType) -> TensorTyp
 
 
 def _as_strided_infer(attrs: StridedAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("as_strided", ("flat",), types)
     return (_strided_type("as_strided", attrs, types[0]),)
 
 
@@ -153,7 +152,6 @@ def _as_strided_samples() -> Iterator[Sample]:
 
 def _as_strided_scatter_infer(attrs: StridedAttrs, *types: TensorType) -> tuple[TensorType, ...]:
     names = ("flat", "src")
-    inference.expect_count("as_strided_scatter", names, types)
     inference.expect_same_dtype("as_strided_scatter", names, types)
     flat, src = types
     wanted = _strided_type("as_strided_scatter", attrs, flat)

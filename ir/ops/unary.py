@@ -37,6 +37,15 @@ def _of_result(derivative: Derivative) -> Vjp:
     return Vjp(("out",), rule)
 
 
+def _of_nothing(derivative: Callable[[Rules, Operand], Operand]) -> Vjp:
+    """Return the vjp y = f(x);  gx = derivative(g)."""
+
+    def rule(r: Rules, s: Saved, g: Operand) -> tuple[Operand | None, ...]:
+        return (derivative(r, g),)
+
+    return Vjp((), rule)
+
+
 def _square(r: Rules, x: Operand) -> Operand:
     return r("mul", x, x)
 
@@ -67,8 +76,8 @@ def _over_root(sign: float, shift: float, square: float) -> Derivative:
 
 
 _ZERO = Vjp((), pointwise.zero_gradient)
-_NEG = Vjp((), lambda r, s, g: (r("neg", g),))
-_ABS = Vjp(("x",), lambda r, s, g: (r("mul", g, r("sign", s["x"])),))
+_NEG = _of_nothing(lambda r, g: r("neg", g))
+_ABS = _of_operand(lambda r, g, x: r("mul", g, r("sign", x)))
 
 _SQRT = _of_result(lambda r, g, y: r("div", g, r.scale(y, 2.0)))
 _EXP = _of_result(lambda r, g, y: r("mul", g, y))

@@ -44,7 +44,6 @@ class FoldAttrs:
 
 
 def _unfold_infer(attrs: UnfoldAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("unfold", ("x",), types)
     (x,) = types
     inference.expect_dim("unfold", "dim", attrs.dim, x.rank)
     if attrs.step < 1 or attrs.size < 0 or not dims.holds(attrs.size, "<=", x.shape[attrs.dim]):
@@ -84,8 +83,9 @@ def _unfold_view(attrs: UnfoldAttrs, layout: Layout) -> Layout:
 def _unfold_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     """Forward out[w, k] = x[w step + k];  backward gx[p] = Σ g[w, k] over w step + k = p."""
     attrs = s.attrs
-    length = s.input_types[0].shape[attrs.dim]
-    return (r("fold", g, dim=attrs.dim, length=length, step=attrs.step),)
+    dim: int = attrs.dim
+    length = s.input_types[0].shape[dim]
+    return (r("fold", g, dim=dim, length=length, step=attrs.step),)
 
 
 def _unfold_cases() -> Iterator[tuple[Array, dict[str, Any]]]:
@@ -105,7 +105,6 @@ def _unfold_samples() -> Iterator[Sample]:
 
 
 def _fold_infer(attrs: FoldAttrs, *types: TensorType) -> tuple[TensorType, ...]:
-    inference.expect_count("fold", ("windows",), types)
     (x,) = types
     inference.expect_kind("fold", "windows", x, inference.REAL)
     inference.expect_dim("fold", "dim", attrs.dim, x.rank - 1)

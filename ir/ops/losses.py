@@ -176,10 +176,9 @@ def _bce_vjp(r: Rules, s: Saved, g: Operand) -> tuple[Operand | None, ...]:
         spread = r("maximum", spread, r.full_like(x, 1e-12))
         gx = r.cast(r("mul", g, r("div", r("sub", x, y), spread)), dtype)
     if s.needs[1]:
-        lowest = r.full_like(x, -100.0)
-        log_x = r("maximum", r("log", x), lowest)
-        log_rest = r("maximum", r("log1p", r("neg", x)), lowest)
-        gy = r.cast(r("mul", g, r("sub", log_rest, log_x)), dtype)
+        # As in PyTorch, the bound on the logarithms does not count here.
+        slope = r("sub", r("log1p", r("neg", x)), r("log", x))
+        gy = r.cast(r("mul", g, slope), dtype)
     return gx, gy
 
 

@@ -25,7 +25,7 @@ from smelt.ir.contraction import contraction
 from smelt.ir.dim import Dim
 from smelt.ir.graph import Node, Value
 from smelt.ir.op import Lower, OpDef
-from smelt.ir.scalar import Const, Expr, Read, Var, integer
+from smelt.ir.scalar import SCALAR_OPS, Apply, Const, Expr, Read, Var, integer
 from smelt.ir.structured import Definition, Nest, Stage
 from smelt.ir.types import Shape, TensorType
 
@@ -128,6 +128,25 @@ def is_template_contraction(node: Node) -> bool:
     sides = [_product(stage.domain[a] for a in part) for part in (axes.m, axes.n, axes.k)]
     work = _product(stage.domain)
     return min(sides) >= _CONTRACTION_SIDE and work >= _CONTRACTION_WORK
+
+
+@lru_cache(maxsize=1 << 15)
+def node_cost(node: Node) -> float:
+    """Return the cost of one evaluation of a node's body."""
+    stage = definition(node)
+    assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
+    exprs: list[Expr] = list(stage.body)
+    if stage.combine is not None:
+        exprs += stage.combine.combine
+    exprs += [r.inside for r in stage.readers if r.inside is not None]
+    return float(
+        sum(
+            SCALAR_OPS[e.op].cost.value
+            for x in exprs
+            for e in scalar.walk(x)
+            if isinstance(e, Apply)
+        )
+    )
 
 
 def _product(extents: Iterable[int | Dim]) -> int:

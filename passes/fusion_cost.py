@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from smelt.ir import scalar
 from smelt.ir.dim import Dim
 from smelt.ir.graph import Node, Value
-from smelt.ir.group import Group, Point, definition
-from smelt.ir.scalar import SCALAR_OPS, Apply, Cost, Expr, Var
+from smelt.ir.group import Group, Point, definition, node_cost
+from smelt.ir.scalar import Cost, Var
 from smelt.ir.structured import Stage
 
 _LAUNCH = 3000.0
@@ -141,22 +140,3 @@ def _variables_of(point: Point) -> set[Var]:
         else:
             found |= scalar.variables(expr)
     return found
-
-
-@lru_cache(maxsize=1 << 15)
-def node_cost(node: Node) -> float:
-    """Return the cost of one evaluation of a node's body."""
-    stage = definition(node)
-    assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
-    exprs: list[Expr] = list(stage.body)
-    if stage.combine is not None:
-        exprs += stage.combine.combine
-    exprs += [r.inside for r in stage.readers if r.inside is not None]
-    return float(
-        sum(
-            SCALAR_OPS[e.op].cost.value
-            for x in exprs
-            for e in scalar.walk(x)
-            if isinstance(e, Apply)
-        )
-    )

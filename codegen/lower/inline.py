@@ -70,6 +70,10 @@ class Inliner:
             self._known[key] = found
         return found
 
+    def known(self, value: Value, point: Point) -> Expr | None:
+        """Return the element of `value` at `point` if it has been asked for."""
+        return self._known.get((value, point))
+
     def body(self, node: Node, domain: Point) -> tuple[Expr, ...]:
         """Return the body of a node's stage at a point of its domain."""
         stage = definition(node)

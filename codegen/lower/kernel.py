@@ -13,9 +13,10 @@ Parameters are flat: indices are offsets, so that neighbouring loops can become 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from smelt.codegen.lower.collapse import collapsed
 from smelt.codegen.lower.inline import Inliner
 from smelt.codegen.lower.nest import Item, Loop, nest
 from smelt.ir import dim as dims
@@ -31,6 +32,7 @@ from smelt.ir.group import (
     definition,
     inner_axes,
     inner_point,
+    node_cost,
     plan,
 )
 from smelt.ir.loop.builder import Names, for_nest, local, scratch
@@ -43,7 +45,8 @@ from smelt.ir.loop.grammar import (
     Stmt,
     Store,
 )
-from smelt.ir.scalar import Const, Expr, Load, Var
+from smelt.ir.loop.printer import RESERVED
+from smelt.ir.scalar import Const, Cost, Expr, Load, Var
 from smelt.ir.structured import Nest, Stage, accumulated, left, right
 from smelt.ir.types import Shape, TensorType, row_major_strides
 
@@ -51,6 +54,10 @@ _SIMPLE_MONOIDS = frozenset({"add", "mul", "max", "min", "and", "or"})
 
 # A local buffer above this size would strain the stack; it goes to the worker's scratch memory.
 _LOCAL_BYTES = 4096
+
+# A value that costs this much is kept for later stages rather than computed again.
+_KEEP_COST = Cost.TRANSCENDENTAL.value
+_ROW_ELEMENTS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,25 @@ def flat_buffer(name: str, value: Value, strides: Shape) -> Buffer:
 
 
 @dataclass
+class StageDraft:
+    """A stage whose expressions are known.
+
+    Attributes:
+        stage: the stage.
+        inliner: what evaluated its expressions.
+        items: its statements.
+        rows: row buffers that it fills, by the value and its index.
+    """
+
+    stage: GroupStage
+    inliner: Inliner
+    items: list[Item] = field(default_factory=list[Item])
+    rows: dict[tuple[Value, Point], Buffer] = field(
+        default_factory=dict[tuple[Value, Point], Buffer]
+    )
+
+
+@dataclass
 class KernelBuilder:
     """What lowering one group keeps: names, parameters, and what has been stored where."""
 
@@ -137,6 +163,7 @@ class KernelBuilder:
 
     def __post_init__(self) -> None:
         self.ranges = dict(self.group.ranges)
+        self.extents = dict(self.group.extents)
         self.outer = frozenset(self.group.outer)
         self.params: dict[Value, Buffer] = {}
         self.written: set[str] = set()
@@ -145,10 +172,10 @@ class KernelBuilder:
         self.reducing = {
             v: r for s in self.group.stages for r in s.reductions for v in r.node.outputs
         }
-        taken = {v.name for v in self.group.extents}
-        for symbol in _symbols(self.region):
-            taken.add(symbol)
-        self.names = Names(taken)
+        self.names = Names({v.name for v in self.group.extents} | _symbols(self.region) | RESERVED)
+        self.entered: set[Var] = set()
+        self.drafts: list[StageDraft] = []
+        self.dearness: dict[Value, float] = {}
         for number, value in enumerate(self.region.inputs):
             self.params[value] = self.param(value, value.name or f"x{number}")
         for number, value in enumerate(self.group.outputs):
@@ -177,6 +204,9 @@ class KernelBuilder:
         """Return the expression of a value that lies somewhere; None if it is to be inlined."""
         if value in self.reducing:
             return self.reduced(value, point)
+        kept = self.kept(value, point)
+        if kept is not None:
+            return kept
         node = self.producers.get(value)
         if node is None:
             return Load(*self.element(value, point))
@@ -206,6 +236,84 @@ class KernelBuilder:
         """Return a fresh inliner over what is stored so far."""
         return Inliner(self.group.nodes, self.ranges, self.source, self.names)
 
+    # --- stages -------------------------------------------------------------------------------
+
+    def entering(self, stage: GroupStage) -> GroupStage:
+        """Return a stage whose axes have names that no loop of the kernel has yet."""
+        renamed: dict[Expr, Expr] = {}
+        for axis in stage.axes:
+            if axis in self.entered:
+                renamed[axis] = self.names.var(axis.name)
+        axes = tuple(_as_var(renamed.get(a, a)) for a in stage.axes)
+        self.entered.update(axes)
+        for old, new in zip(stage.axes, axes):
+            self.ranges[new] = self.ranges[old]
+            self.extents[new] = self.extents[old]
+        if not renamed:
+            return stage
+
+        def moved(point: Point) -> Point:
+            return tuple(scalar.substitute(e, renamed) for e in point)
+
+        reductions = tuple(
+            replace(
+                r, domain=moved(r.domain), kept=tuple(_as_var(renamed.get(a, a)) for a in r.kept)
+            )
+            for r in stage.reductions
+        )
+        return GroupStage(axes, reductions, tuple((v, moved(p)) for v, p in stage.stores))
+
+    def extent(self, axis: Var) -> int | Dim:
+        """Return the extent of an axis."""
+        return self.extents[axis]
+
+    def evaluate(self, stage: GroupStage) -> StageDraft:
+        """Return the statements of a stage, whose reductions have their accumulators."""
+        draft = StageDraft(stage, self.inliner())
+        self.drafts.append(draft)
+        for reduction in stage.reductions:
+            draft.items += self.step(reduction, draft.inliner)
+        for value, point in stage.stores:
+            draft.items.append(self.store(value, point, draft.inliner.value(value, point)))
+        return draft
+
+    def kept(self, value: Value, point: Point) -> Expr | None:
+        """Return a dear value that an earlier stage has computed, from a row buffer."""
+        if len(self.drafts) < 2 or value not in self.producers or self.dear(value) < _KEEP_COST:
+            return None
+        axes = self.drafts[-1].stage.axes
+        extents = tuple(self.extent(a) for a in axes)
+        for draft in self.drafts[:-1]:
+            others = draft.stage.axes
+            if extents != tuple(self.extent(a) for a in others):
+                continue
+            there: dict[Expr, Expr] = dict(zip(axes, others))
+            where = tuple(scalar.substitute(e, there) for e in point)
+            if not set(others) <= _all_variables(where):
+                continue
+            expr = draft.inliner.known(value, where)
+            if expr is not None and _fits_row(extents):
+                row = draft.rows.get((value, where))
+                if row is None:
+                    row = _row_buffer(self.names.fresh("row"), expr.dtype, (_elements(extents),))
+                    draft.rows[value, where] = row
+                    place = offset(others, row_major_strides(extents), self.ranges)
+                    draft.items.append(Store(row, (place,), expr))
+                return Load(row, (offset(axes, row_major_strides(extents), self.ranges),))
+        return None
+
+    def dear(self, value: Value) -> float:
+        """Return about how much it costs to compute a value from what is stored."""
+        found = self.dearness.get(value)
+        if found is None:
+            node = self.producers.get(value)
+            if node is None or value in self.reducing:
+                found = 0.0
+            else:
+                found = node_cost(node) + sum(self.dear(v) for v in node.inputs)
+            self.dearness[value] = found
+        return found
+
     # --- reductions ---------------------------------------------------------------------------
 
     def reduced(self, value: Value, point: Point) -> Expr:
@@ -233,14 +341,14 @@ class KernelBuilder:
         """Return the allocation and initialisation of the accumulators of a reduction."""
         stage = definition(reduction.node)
         assert isinstance(stage, Stage) and stage.combine is not None, "reductions are stages"
-        shape = tuple(self.group.extents[a] for a in reduction.kept)
+        shape = tuple(self.extent(a) for a in reduction.kept)
         segments: list[Segment] = []
         buffers: list[Buffer] = []
         for identity in stage.combine.identity:
             name = self.names.fresh(reduction.node.op.name)
             buffers.append(_row_buffer(name, identity.dtype, shape))
             segments.append(Segment(alloc=buffers[-1]))
-        axes = [(self.names.var(a.name), self.group.extents[a]) for a in reduction.kept]
+        axes = [(self.names.var(a.name), self.extent(a)) for a in reduction.kept]
         position = tuple(v for v, _ in axes)
         stores = [Store(b, position, e) for b, e in zip(buffers, stage.combine.identity)]
         segments.append(Segment(stmts=for_nest(axes, stores)))
@@ -307,6 +415,35 @@ def _row_buffer(name: str, dtype: scalar.DType, shape: Shape) -> Buffer:
     return local(name, dtype, shape) if small else scratch(name, dtype, shape)
 
 
+def _as_var(expr: Expr) -> Var:
+    assert isinstance(expr, Var), "axes are renamed to axes"
+    return expr
+
+
+def _all_variables(point: Point) -> frozenset[Var]:
+    return frozenset(v for e in point for v in scalar.variables(e))
+
+
+def _fits_row(extents: Shape) -> bool:
+    count = _elements(extents)
+    return isinstance(count, int) and count <= _ROW_ELEMENTS
+
+
+def _elements(extents: Shape) -> int | Dim:
+    total: int | Dim = 1
+    for extent in extents:
+        total = extent * total
+    return total
+
+
+def as_reduction(group: Group) -> Group:
+    """Return a group around a contraction as plain loops: a reduction, then its epilogue."""
+    assert group.contraction is not None, "asked of contractions alone"
+    product = group.contraction
+    axes = inner_axes(product.domain, group.extents, frozenset(group.outer))
+    return replace(group, stages=(GroupStage(axes, (product,), ()), *group.stages))
+
+
 def lower_group(region: Graph, strides: Mapping[Value, Shape], name: str) -> Lowered:
     """Lower the graph of a fusion group.
 
@@ -322,6 +459,8 @@ def lower_group(region: Graph, strides: Mapping[Value, Shape], name: str) -> Low
     group = plan(region.nodes, region.outputs)
     if isinstance(group, str):
         raise LoweringError(f"{name}: {group}")
+    if group.contraction is not None:
+        group = as_reduction(group)
     builder = KernelBuilder(region, group, strides)
     if group.nest is not None:
         body = _own_nest(builder, group.nest)
@@ -330,6 +469,7 @@ def lower_group(region: Graph, strides: Mapping[Value, Shape], name: str) -> Low
     else:
         body = _pointwise(builder)
     location = next((n.location for n in region.nodes if n.location is not None), None)
+    body = collapsed(body, builder.names, builder.ranges)
     kernel = Kernel(
         name=name,
         params=tuple(builder.params.values()),
@@ -368,13 +508,14 @@ def _pointwise(builder: KernelBuilder) -> tuple[Stmt, ...]:
     """Return one nest for each stage of a group without reductions."""
     group = builder.group
     body: list[Stmt] = []
-    for stage in group.stages:
+    for found in group.stages:
+        stage = builder.entering(found)
         inliner = builder.inliner()
         items: list[Item] = [
             builder.store(v, point, inliner.value(v, point)) for v, point in stage.stores
         ]
         axes = (*group.outer, *stage.axes)
-        loops: list[Loop] = [(a, group.extents[a]) for a in axes]
+        loops: list[Loop] = [(a, builder.extent(a)) for a in axes]
         body += nest(loops, [*inliner.checks, *items], inliner.bound, builder.names)
     return tuple(body)
 
@@ -383,25 +524,23 @@ def _staged(builder: KernelBuilder) -> tuple[Stmt, ...]:
     """Return the outer loops around the stages of a group with reductions."""
     group = builder.group
     segments: list[Segment] = []
-    for stage in group.stages:
+    places: list[tuple[int, StageDraft]] = []
+    for found in group.stages:
+        stage = builder.entering(found)
         for reduction in stage.reductions:
             segments += builder.begin(reduction)
-        segments.append(Segment(stmts=_stage_loops(builder, stage)))
+        places.append((len(segments), builder.evaluate(stage)))
+        segments.append(Segment())
         for reduction in stage.reductions:
             segments += builder.end(reduction)
+    rows: list[Segment] = []
+    for place, draft in places:
+        rows += [Segment(alloc=row) for row in draft.rows.values()]
+        loops: list[Loop] = [(a, builder.extent(a)) for a in draft.stage.axes]
+        items = [*draft.inliner.checks, *draft.items]
+        segments[place] = Segment(stmts=nest(loops, items, draft.inliner.bound, builder.names))
     axes = [(a, group.extents[a]) for a in group.outer]
-    return for_nest(axes, folded(segments))
-
-
-def _stage_loops(builder: KernelBuilder, stage: GroupStage) -> tuple[Stmt, ...]:
-    inliner = builder.inliner()
-    items: list[Item] = []
-    for reduction in stage.reductions:
-        items += builder.step(reduction, inliner)
-    for value, point in stage.stores:
-        items.append(builder.store(value, point, inliner.value(value, point)))
-    loops: list[Loop] = [(a, builder.group.extents[a]) for a in stage.axes]
-    return nest(loops, [*inliner.checks, *items], inliner.bound, builder.names)
+    return for_nest(axes, folded([*rows, *segments]))
 
 
 def _is_precise(group: Group) -> bool:

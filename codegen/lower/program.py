@@ -30,6 +30,7 @@ from smelt.ir.loop.grammar import (
     Step,
     While,
 )
+from smelt.ir.loop.verify import verify_program
 from smelt.ir.op import Call, Lower, NoAttrs
 from smelt.ir.types import Shape, TensorType, row_major_strides
 
@@ -88,7 +89,7 @@ def lower(
     for value in graph.inputs:
         for extent in value.type.shape:
             sizes |= dims.symbols(extent)
-    return Program(
+    program = Program(
         name=graph.name,
         kernels=tuple(work.kernels),
         steps=tuple(steps),
@@ -100,6 +101,8 @@ def lower(
         arena_bytes=work.arena_bytes,
         sizes=tuple(sorted(sizes)),
     )
+    verify_program(program)
+    return program
 
 
 def _tensor(value: Value, slot: Slot, name: str) -> Buffer:

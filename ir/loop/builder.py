@@ -43,13 +43,19 @@ class Names:
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken) | RESERVED
+        self._numbers: dict[str, int] = {}
 
     def fresh(self, hint: str) -> str:
-        """Return `hint`, or `hint_1`, `hint_2`, … if it is taken."""
-        name, number = hint, 0
-        while name in self._taken:
-            number += 1
-            name = f"{hint}_{number}"
+        """Return `hint`, or `hint_1`, `hint_2`, … if it is taken; a number in it counts on."""
+        name = hint
+        if name in self._taken:
+            base, _, end = hint.rpartition("_")
+            base = base if base and end.isdigit() else hint
+            number = self._numbers.get(base, 0)
+            while name in self._taken:
+                number += 1
+                name = f"{base}_{number}"
+            self._numbers[base] = number
         self._taken.add(name)
         return name
 

@@ -154,6 +154,7 @@ class _Scope:
         inside: kinds of the loops outside.
         lanes: variables that differ between the lanes of the vector loop outside, if any.
         lane_count: number of lanes.
+        lane_buffers: buffers of which each lane has its own.
     """
 
     variables: frozenset[Var]
@@ -162,6 +163,7 @@ class _Scope:
     inside: frozenset[Kind] = frozenset()
     lanes: frozenset[Var] = frozenset()
     lane_count: int = 0
+    lane_buffers: frozenset[Buffer] = frozenset()
 
 
 class _Verifier:
@@ -203,12 +205,18 @@ class _Verifier:
                 self.block(body, replace(scope, variables=scope.variables | {var}, lanes=lanes))
             case Alloc(buffer, body):
                 self.allocation(stmt, buffer, scope)
-                inner = replace(scope, buffers=scope.buffers | {buffer}, parallel_allowed=False)
+                own = {buffer} if scope.lane_count else set[Buffer]()
+                inner = replace(
+                    scope,
+                    buffers=scope.buffers | {buffer},
+                    lane_buffers=scope.lane_buffers | own,
+                    parallel_allowed=False,
+                )
                 self.block(body, inner)
             case Store(buffer, index, value):
                 self.place(stmt, buffer, index, scope)
                 self.typed(stmt, value, buffer.dtype, "value", scope)
-                if scope.lane_count > 1 and not self.varies(index, scope):
+                if self.lanes_meet(buffer, index, scope):
                     raise self.fail(stmt, "all lanes of a vector loop store into one element")
             case Accumulate(buffer, index, op, value):
                 self.place(stmt, buffer, index, scope)
@@ -232,8 +240,11 @@ class _Verifier:
             case _:
                 assert_never(stmt)
 
-    def varies(self, index: tuple[Expr, ...], scope: _Scope) -> bool:
-        return any(scope.lanes & scalar.variables(e) for e in index)
+    def lanes_meet(self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope) -> bool:
+        """Tell whether all lanes of the vector loop outside write one element."""
+        if scope.lane_count < 2 or buffer in scope.lane_buffers:
+            return False
+        return not any(scope.lanes & scalar.variables(e) for e in index)
 
     def loop(self, stmt: For, scope: _Scope) -> None:
         self.claim(stmt.var.name, stmt)
@@ -297,8 +308,8 @@ class _Verifier:
                 pass
             case _:
                 assert_never(buffer.space)
-        if Kind.VECTOR in scope.inside:
-            raise self.fail(stmt, "memory is given outside a vector loop")
+        if Kind.VECTOR in scope.inside and buffer.space is not Space.LOCAL:
+            raise self.fail(stmt, "the lanes of a vector loop have local memory alone")
 
     def sized(self, buffer: Buffer, stmt: Stmt | None) -> None:
         if len(buffer.shape) != len(buffer.strides):

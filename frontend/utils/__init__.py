@@ -1,0 +1,1 @@
+"""Things beside the tensor library itself; `data` feeds training."""

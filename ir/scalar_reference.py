@@ -56,6 +56,14 @@ def _unsigned(value: Array) -> Array:
     return value.view(np.dtype(f"u{value.dtype.itemsize}"))
 
 
+def _pow(a: Array, b: Array) -> Array:
+    # NumPy takes a square root where a lone exponent is 0.5, which differs from the power at -inf
+    # and at -0.0; an exponent for each element takes the other path.
+    shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+    powers = np.power(np.atleast_1d(a), np.array(np.broadcast_to(b, shape), ndmin=1))
+    return powers.reshape(shape)[()]
+
+
 def _truncdiv(a: Array, b: Array) -> Array:
     quotient = np.floor_divide(a, b)
     inexact = np.not_equal(np.multiply(quotient, b), a)
@@ -183,7 +191,7 @@ def _erfc(a: Array) -> Array:
 
 ROUNDED: Mapping[str, Callable[..., Array]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide,
-    "floordiv": np.floor_divide, "mod": np.mod, "rem": np.fmod, "pow": np.power,
+    "floordiv": np.floor_divide, "mod": np.mod, "rem": np.fmod, "pow": _pow,
     "atan2": np.arctan2, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc,
     "round": np.rint, "sign": np.sign, "exp": np.exp, "expm1": np.expm1, "exp2": np.exp2,
     "log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p, "sin": np.sin,

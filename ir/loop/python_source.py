@@ -281,7 +281,7 @@ def _rounded(wide: Callable[..., Any], half: DType) -> Callable[..., Any]:
 
 
 def _wrap(value: int) -> int:
-    return ((value + 2**63) & (2**64 - 1)) - 2**63
+    return ((int(value) + 2**63) & (2**64 - 1)) - 2**63
 
 
 def _choose(condition: Any, yes: Any, no: Any) -> Any:

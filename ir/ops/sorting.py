@@ -98,7 +98,8 @@ def _sort_define(attrs: SortAttrs, x: TensorType) -> Nest:
         spare = row_major_buffer("spare", x.dtype, (extent,), Space.SCRATCH)
         spare_indices = row_major_buffer("spare_indices", dtypes.int64, (extent,), Space.SCRATCH)
         cursor = row_major_buffer("cursor", dtypes.int64, (2,), Space.LOCAL)
-        i, level, block, place = (Var(n) for n in ("copied", "level", "block", "place"))
+        i, j = Var("filled"), Var("copied")
+        level, block, place = (Var(n) for n in ("level", "block", "place"))
         width, start, middle, end = (Var(n) for n in ("width", "start", "middle", "end"))
         left, right = Var("left"), Var("right")
         serial = Kind.SERIAL
@@ -167,13 +168,13 @@ def _sort_define(attrs: SortAttrs, x: TensorType) -> Nest:
         rounded = scalar.apply("sub", scalar.apply("add", count, double), one)
         blocks = scalar.apply("floordiv", rounded, double)
         back = For(
-            i,
+            j,
             zero,
             count,
             serial,
             (
-                Store(out, at(i), Load(spare, (i,))),
-                Store(indices, at(i), Load(spare_indices, (i,))),
+                Store(out, at(j), Load(spare, (j,))),
+                Store(indices, at(j), Load(spare_indices, (j,))),
             ),
         )
         # 62 doublings reach every size; a level whose runs already cover the line does nothing.

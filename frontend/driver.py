@@ -103,7 +103,7 @@ def lower(
     from smelt.passes.memory_plan import plan_memory
 
     program = lower_graph(graph, target, input_layouts=layouts, donate=donated)
-    return program, schedule(plan_memory(program), target)
+    return program, schedule(plan_memory(program, donated), target)
 
 
 def _compile(

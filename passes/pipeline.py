@@ -8,7 +8,9 @@ from smelt.ir.graph import Graph
 from smelt.passes.autograd import Autograd
 from smelt.passes.base import Instrument, Pass, run_passes
 from smelt.passes.canonicalise import Canonicalise
+from smelt.passes.contiguity import Contiguity
 from smelt.passes.decompose import Decompose
+from smelt.passes.fusion import Fusion
 
 EXPAND: tuple[Pass, ...] = (
     # First of all: what follows joins values that differentiation must keep apart. A joint graph
@@ -25,6 +27,11 @@ OPTIMISE: tuple[Pass, ...] = (
     # Decomposition leaves constants to fold, and backward rules that computed the forward's inner
     # values again now hold the same nodes as the forward.
     Canonicalise(),
+    # Views and copies meet their neighbours only now that nothing composite stands between them,
+    # and must be few before groups are formed: each group repeats those that it reads through.
+    Contiguity(),
+    # Last: what is in a group is seen by lowering alone.
+    Fusion(),
 )
 
 PIPELINE: tuple[Pass, ...] = EXPAND + OPTIMISE

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from smelt.codegen.lower.collapse import collapsed
 from smelt.codegen.lower.inline import Inliner
 from smelt.codegen.lower.nest import Item, Loop, nest
 from smelt.ir import dim as dims
@@ -469,7 +468,6 @@ def lower_group(region: Graph, strides: Mapping[Value, Shape], name: str) -> Low
     else:
         body = _pointwise(builder)
     location = next((n.location for n in region.nodes if n.location is not None), None)
-    body = collapsed(body, builder.names, builder.ranges)
     kernel = Kernel(
         name=name,
         params=tuple(builder.params.values()),

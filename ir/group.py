@@ -380,7 +380,10 @@ class _Planner:
         common = set(shared[0]).intersection(*shared[1:])
         for node in reductions:
             stage = self.stages[node]
-            common -= _variables(self.domains[node][a] for a in stage.reduce_axes)
+            summed = _variables(self.domains[node][a] for a in stage.reduce_axes)
+            if summed & _variables(self.coordinates[node.outputs[0]]):
+                raise Illegal(f"{node.op.name} sums over part of an axis")
+            common -= summed
         return tuple(a for a in self.extents if a in common)
 
     def level(self, value: Value, point: Point, outer: frozenset[Var]) -> int:
@@ -518,8 +521,11 @@ def inner_point(
     found: dict[Var, Expr] = {}
     for stored, wanted in zip(coordinates, point):
         if stored == wanted:
-            for variable in scalar.variables(stored) - outer:
-                found.setdefault(variable, variable)
+            if isinstance(stored, Var):
+                if stored not in outer:
+                    found.setdefault(stored, wanted)
+            elif not scalar.variables(stored) <= outer:
+                raise Illegal(f"{name} is stored along a mixture of inner axes")
             continue
         if not isinstance(stored, Var) or stored in outer:
             if isinstance(stored, Const):

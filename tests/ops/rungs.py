@@ -55,7 +55,7 @@ def batch(name: str, cases: Sequence[tuple[OpDef, Sample]]) -> Batch:
 
 def _forwards(array: Array) -> Array:
     """Return an array without negative strides, which tensors do not have."""
-    return array.copy() if any(s < 0 for s in array.strides) else array
+    return array.copy() if any(s < 0 for s in array.strides) else np.asarray(array)
 
 
 def layout(array: Array) -> Shape | None:

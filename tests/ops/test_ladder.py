@@ -11,6 +11,7 @@ from smelt.ir.interpreter import run_graph
 from smelt.ir.loop.interpreter import run_program
 from smelt.ir.op import Call, Decompose, Lower, OpDef, Sample
 
+from tests.codegen.llvm import native
 from tests.ops.comparison import Referee
 from tests.ops.rungs import batch, program
 
@@ -45,3 +46,11 @@ def test_loop_interpreter(op: OpDef) -> None:
     found = run_program(program(graph, host()), graph.arrays)
     for referee, part in zip(referees(op), graph.slices, strict=True):
         referee.check(found[part], "loop interpreter")
+
+
+@pytest.mark.parametrize("op", NATIVE, ids=[op.name for op in NATIVE])
+def test_native(op: OpDef) -> None:
+    graph = batch(op.name, cases(op))
+    found = native.run(program(graph, native.best()), graph.arrays, native.best())
+    for referee, part in zip(referees(op), graph.slices, strict=True):
+        referee.check(found[part], "native")

@@ -17,7 +17,13 @@ Body = Callable[..., Value]
 
 
 def call(
-    w: Writer, name: str, operands: tuple[Operand, ...], body: Body, element: str | None = None
+    w: Writer,
+    name: str,
+    operands: tuple[Operand, ...],
+    body: Body,
+    element: str | None = None,
+    *,
+    rare: bool = False,
 ) -> Value:
     """Call the function `name` at the type of its operands, writing it on its first use.
 
@@ -27,6 +33,7 @@ def call(
         operands: brought to one number of lanes.
         body: writes the function.
         element: LLVM type of a lane of the result; None: that of the first operand.
+        rare: whether it stays a function of its own, as it is large and seldom runs.
     """
     values = w.matched(*operands)
     lanes = values[0].lanes
@@ -39,10 +46,9 @@ def call(
         parameters = tuple(Value(f"%{n}", v.element, lanes) for n, v in zip("xyz", values))
         returned = body(inner, *parameters)
         inner.line(f"ret {inner.spread(returned, lanes).typed}")
+        kind = "noinline cold" if rare else "alwaysinline"
         names = ", ".join(p.typed for p in parameters)
-        head = (
-            f"define internal {Value('', result, lanes).type} @{full}({names}) alwaysinline #0 {{"
-        )
+        head = f"define internal {Value('', result, lanes).type} @{full}({names}) {kind} #0 {{"
         return "\n".join([head, "entry:", *inner.entry, *inner.lines, "}"])
 
     w.module.define(full, write)

@@ -186,7 +186,7 @@ def module_text() -> str:
     """Return the text of the module of coefficients."""
     mp.mp.dps = DIGITS
     lines = [
-        '"""Coefficients of vector maths, constant term first; written by `derive_coefficients`."""',
+        '"""Coefficients of vector maths, constant term first; from `derive_coefficients`."""',
         "",
         "from __future__ import annotations",
         "",

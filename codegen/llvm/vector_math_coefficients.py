@@ -1,4 +1,4 @@
-"""Coefficients of vector maths, constant term first; written by `derive_coefficients`."""
+"""Coefficients of vector maths, constant term first; from `derive_coefficients`."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def exp2(x: Number) -> Number:
 
 def expm1(x: Number) -> Number:
     """Return e**x - 1: 2 * (2**(n-1) * (exp(r) - 1) + (2**(n-1) - 1/2))."""
-    bounded = clamped(x, -60.0, 711.0) if x.double else clamped(x, -30.0, 90.0)
+    bounded = clamped(x, -60.0, 710.0) if x.double else clamped(x, -30.0, 89.0)
     r, n = reduced(bounded)
     less = r + _tail(r)
     power = power_of_two(x, n - 1)
@@ -110,4 +110,4 @@ def tanh(x: Number) -> Number:
     # Beyond this bound the result rounds to 1, and no power overflows.
     bounded = clamped(magnitude, 0.0, 20.0)
     far = 1.0 - 2.0 / (exp(bounded + bounded) + 1.0)
-    return (magnitude < 0.625).where(near, far.copysign(x))
+    return (magnitude < 0.625).where(near, far).copysign(x)

@@ -102,7 +102,7 @@ def acosh(x: Number) -> Number:
     huge = x > (2.0**28 if x.double else 2.0**14)
     t = huge.where(1.0, x) - 1.0
     argument = t + fma(t, t, t + t).sqrt()
-    return _huge_or(huge, x, argument)
+    return (x < 1.0).where(x.constant(math.nan), _huge_or(huge, x, argument))
 
 
 def _huge_or(huge: Number, x: Number, argument: Number) -> Number:

@@ -134,8 +134,9 @@ def _reduced_large(x: Number) -> tuple[Number, Number]:
 def _payne_hanek(x: Number) -> tuple[Number, Number]:
     """Multiply the digits of |x| by the 192 digits of 2/pi that decide quadrant and fraction.
 
-    |x| = m 2**k with an integer m of 53 digits. Digits of 2/pi whose product with 2**k is a multiple
-    of 4 change nothing; those 192 places further down change the fraction by less than 2**-135.
+    |x| = m 2**k with an integer m of 53 digits. Digits of 2/pi whose product with 2**k is a
+    multiple of 4 change nothing; those 192 places further down change the fraction by less than
+    2**-135.
     """
     bits = x.bits()
     exponent = bits.logical_shift(52) & 0x7FF

@@ -14,7 +14,7 @@ from smelt.ir.dtypes import Kind as NumberKind
 from smelt.ir.loop.grammar import For, Kernel, Kind, Stmt, Store
 from smelt.ir.scalar import SCALAR_OPS, Apply, Expr, Load, Typing, Var, integer
 
-I, LANE = Var("i"), Var("lane")
+ROW, LANE = Var("i"), Var("lane")
 
 REAL = tuple(d for d in dtypes.ALL if d.kind is not NumberKind.COMPLEX)
 
@@ -45,12 +45,12 @@ def elementwise(name: str, result: DType, inputs: list[DType], body: Any, count:
     """Return a kernel `out[i] = body(in0[i], in1[i], …)` over vectors of `lanes`, or scalars."""
     params = [buffer(f"in{n}", d, count) for n, d in enumerate(inputs)]
     out = buffer(f"out_{name}", result, count)
-    at: Expr = I if lanes == 1 else scalar.apply("add", I, LANE)
+    at: Expr = ROW if lanes == 1 else scalar.apply("add", ROW, LANE)
     store: Stmt = Store(out, (at,), body(*(Load(p, (at,)) for p in params)))
     if lanes > 1:
         assert count % lanes == 0
         store = For(LANE, integer(0), integer(lanes), Kind.VECTOR, (store,))
-    loop = For(I, integer(0), integer(count), Kind.SERIAL, (store,), step=lanes)
+    loop = For(ROW, integer(0), integer(count), Kind.SERIAL, (store,), step=lanes)
     return Kernel(name, (*params, out), (loop,), written=frozenset({out.name}))
 
 

@@ -1,0 +1,433 @@
+"""The template of contractions: sums of products over packed, register-tiled panels.
+
+    contract(Contraction(...), target, names) -> tuple[Stmt, ...]
+
+A matrix product, a convolution and its gradients are one thing here: groups of axes (batch, rows m,
+columns n, summands k), two expressions for the factors, and a hole for what becomes of each sum.
+
+    for task in parallel(…):                     shares of the batch, the columns and the rows
+        for p in …:                              panels of summands
+            columns ← the second factor          packed: [column tile][summand][column]
+            for each block of rows:
+                rows ← the first factor          packed: [row tile][row][summand]
+                for each column tile, row tile:
+                    sums += rows * columns       in registers: rows × vectors × lanes
+                    epilogue                     here, if there is one panel; else at the end
+
+What is packed is converted to the accumulator's type and padded with zeros to whole tiles, so that
+only the epilogue knows of edges. No accumulator takes more than `fold` additions in a row.
+(K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from smelt.codegen.schedule.parallelise import WORTH
+from smelt.codegen.schedule.rewrite import Body, simplified
+from smelt.codegen.schedule.tile_shape import TileShape, tile_shape
+from smelt.codegen.target import Target
+from smelt.ir import index, scalar
+from smelt.ir.dim import Dim
+from smelt.ir.dtypes import DType
+from smelt.ir.loop.builder import (
+    Names,
+    allocated,
+    below,
+    divided_up,
+    for_nest,
+    guarded,
+    lesser,
+    load,
+    local,
+    loop,
+    minus,
+    plus,
+    scratch,
+    times,
+)
+from smelt.ir.loop.grammar import Accumulate, Buffer, If, Kind, Let, Stmt, Store
+from smelt.ir.scalar import Const, Expr, Var
+from smelt.ir.structured import monoid
+
+Axis = tuple[Var, int | Dim]
+Point = Mapping[Expr, Expr]
+Epilogue = Callable[[Point, Expr], tuple[Stmt, ...]]
+
+_ASSUMED = 256
+"""Size that a symbolic extent is taken to have when blocks are chosen."""
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A sum of products: `sum over k of left[batch, m, k] * right[batch, n, k]`.
+
+    Attributes:
+        batch: axes that both factors have and the result keeps, outermost first.
+        m: axes of the first factor that the result keeps.
+        n: axes of the second factor that the result keeps; they go across the lanes.
+        k: axes that are summed.
+        left: the first factor, over the variables of `batch`, `m` and `k`; loads and arithmetic.
+        right: the second factor, over the variables of `batch`, `n` and `k`.
+        accumulator: type in which products are summed; the factors are converted to it.
+        epilogue: what becomes of a sum: statements, given what the variables of `batch`, `m` and
+            `n` are and the sum. Called several times: names that it binds must be fresh. The
+            statements run once for each point, inside a vector loop over columns.
+    """
+
+    batch: tuple[Axis, ...]
+    m: tuple[Axis, ...]
+    n: tuple[Axis, ...]
+    k: tuple[Axis, ...]
+    left: Expr
+    right: Expr
+    accumulator: DType
+    epilogue: Epilogue
+
+
+def contract(
+    contraction: Contraction, target: Target, names: Names, shape: TileShape | None = None
+) -> tuple[Stmt, ...]:
+    """Return statements that compute a contraction; they stand at the top of a kernel's body.
+
+    Args:
+        contraction: what to compute.
+        target: the machine.
+        names: supply of names of the kernel.
+        shape: sizes of blocks; None: chosen for the machine.
+    """
+    return _Template(contraction, target, names, shape).statements()
+
+
+def extent(axes: tuple[Axis, ...]) -> int | Dim:
+    """Return the number of points of a group of axes."""
+    total: int | Dim = 1
+    for _, size in axes:
+        total = size * total
+    return total
+
+
+def unflattened(flat: Expr, axes: tuple[Axis, ...]) -> dict[Expr, Expr]:
+    """Return what each variable of a group is at a flat position in it."""
+    found: dict[Expr, Expr] = {}
+    rest = flat
+    for var, size in reversed(axes[1:]):
+        step = scalar.of_dim(size)
+        found[var] = scalar.apply("mod", rest, step)
+        rest = scalar.apply("floordiv", rest, step)
+    if axes:
+        found[axes[0][0]] = rest
+    return found
+
+
+def _guess(size: int | Dim) -> int:
+    return size if isinstance(size, int) else _ASSUMED
+
+
+class _Template:
+    """One contraction on its way into loops."""
+
+    def __init__(
+        self, contraction: Contraction, target: Target, names: Names, shape: TileShape | None
+    ) -> None:
+        self.c = contraction
+        self.names = names
+        self.sizes = tuple(extent(g) for g in (self.c.batch, self.c.m, self.c.n, self.c.k))
+        batch, m, n, k = (_guess(s) for s in self.sizes)
+        self.is_parallel = 2 * batch * m * n * k >= WORTH and target.threads > 1
+        workers = target.threads if self.is_parallel else 1
+        depth = self.sizes[3] if isinstance(self.sizes[3], int) else None
+        if shape is None:
+            shape = tile_shape(m, n, depth, batch, self.c.accumulator, target, workers)
+        self.shape = shape
+        self.m, self.n, self.k = (scalar.of_dim(s) for s in self.sizes[1:])
+        self.ranges: dict[Var, index.Interval] = {}
+        for group in (self.c.batch, self.c.m, self.c.n, self.c.k):
+            for var, size in group:
+                high = size - 1 if isinstance(size, int) else minus(scalar.of_dim(size), 1)
+                self.ranges[var] = (0, high)
+        # All summands in one panel: each sum is finished in registers.
+        self.is_single = depth is not None and depth <= shape.depth
+        if not self.is_single:
+            self.shape = replace(shape, depth=min(shape.depth, shape.fold))
+        self.zero = monoid("add", self.c.accumulator).identity[0]
+
+    def statements(self) -> tuple[Stmt, ...]:
+        """Return the whole nest."""
+        if 0 in self.sizes[:3]:
+            return ()
+        if self.sizes[3] == 0:
+            axes = (*self.c.batch, *self.c.m, *self.c.n)
+            return for_nest(axes, self.c.epilogue({v: v for v, _ in axes}, self.zero))
+        shape = self.shape
+        column_tasks = divided_up(self.n, shape.column_share)
+        row_tasks = divided_up(self.m, shape.row_share)
+        task, column, row = (self.names.var(h) for h in ("task", "column_share", "row_share"))
+        body = self.task(times(column, shape.column_share), times(row, shape.row_share))
+        lets = {
+            row: scalar.apply("mod", task, row_tasks),
+            column: scalar.apply("mod", scalar.apply("floordiv", task, row_tasks), column_tasks),
+        }
+        rest = scalar.apply("floordiv", task, times(row_tasks, column_tasks))
+        count = times(scalar.of_dim(self.sizes[0]), times(row_tasks, column_tasks))
+        for var, value in (*lets.items(), *unflattened(rest, self.c.batch).items()):
+            assert isinstance(var, Var), "axes are variables"
+            body = (Let(var, value, body),)
+        kind = Kind.PARALLEL if self.is_parallel else Kind.SERIAL
+        return simplified((loop(task, count, body, kind, comment=self.title()),), self.ranges)
+
+    def title(self) -> str:
+        """Return a line for readers."""
+        m, n, k = self.sizes[1:]
+        return f"product {m} x {k} by {k} x {n}, tile {self.shape.rows} x {self.shape.columns}"
+
+    def task(self, first_column: Expr, first_row: Expr) -> Body:
+        """Return what one task does with its share of rows and columns."""
+        shape, dtype = self.shape, self.c.accumulator
+        columns_left = lesser(shape.column_share, minus(self.n, first_column))
+        rows_left = lesser(shape.row_share, minus(self.m, first_row))
+        column_tiles = shape.column_share // shape.columns
+        right = scratch(
+            self.names.fresh("columns"), dtype, (column_tiles, shape.depth, shape.columns)
+        )
+        # The padding keeps rows of one tile out of each other's cache sets.
+        padded = -(-shape.depth // shape.lanes) * shape.lanes + shape.lanes
+        left = scratch(
+            self.names.fresh("rows"), dtype,
+            (shape.row_block // shape.rows, shape.rows, padded),
+        )  # fmt: skip
+        sums = None
+        if not self.is_single:
+            sums = scratch(self.names.fresh("sums"), dtype, (shape.row_share, shape.column_share))
+        panel, block = self.names.var("panel"), self.names.var("row_block")
+        begin = scalar.integer(0) if self.is_single else times(panel, shape.depth)
+        count = lesser(shape.depth, minus(self.k, begin))
+        block_begin = times(block, shape.row_block)
+        block_rows = lesser(shape.row_block, minus(rows_left, block_begin))
+        inner = [
+            *self.pack_rows(left, plus(first_row, block_begin), block_rows, begin, count),
+            *self.tiles(
+                _Block(left, right, sums, first_row, first_column, block_begin, count),
+                block_rows,
+                columns_left,
+            ),
+        ]
+        body: list[Stmt] = [
+            *self.pack_columns(right, first_column, columns_left, begin, count),
+            loop(block, divided_up(rows_left, shape.row_block), inner),
+        ]
+        if sums is None:
+            return allocated([right, left], body)
+        i, v, lane = (self.names.var(h) for h in ("i", "v", "l"))
+        vectors = divided_up(columns_left, shape.lanes)
+        cleared = Store(sums, (i, plus(times(v, shape.lanes), lane)), self.zero)
+        clear = for_nest([(i, rows_left), (v, vectors)], [
+            loop(lane, shape.lanes, [cleared], Kind.VECTOR)
+        ])  # fmt: skip
+        loops = loop(panel, divided_up(self.k, shape.depth), body)
+        done = self.finish(sums, (first_row, first_column), rows_left, columns_left)
+        return allocated([sums, right, left], [*clear, loops, *done])
+
+    # --- packing ------------------------------------------------------------------------------
+
+    def pack_rows(self, left: Buffer, first: Expr, count: Expr, begin: Expr, depth: Expr) -> Body:
+        """Copy rows of the first factor: each row's summands lie next to each other."""
+        shape = self.shape
+        tile, r, v, lane = (self.names.var(h) for h in ("tile", "r", "v", "l"))
+        row = plus(first, plus(times(tile, shape.rows), r))
+        inside = plus(times(v, shape.lanes), lane)
+        summand = plus(begin, inside)
+        place = {**unflattened(row, self.c.m), **unflattened(summand, self.c.k)}
+        value = scalar.cast(scalar.substitute(self.c.left, place), self.c.accumulator)
+        target = (tile, r, inside)
+        stored: Body = (Store(left, target, value),)
+        known = isinstance(depth, Const) and int(depth.value) % shape.lanes == 0
+        if not known:
+            stored = guarded(below(inside, depth), stored)
+        real = loop(
+            v, divided_up(depth, shape.lanes), [loop(lane, shape.lanes, stored, Kind.VECTOR)]
+        )
+        v2, lane2 = self.names.var("v"), self.names.var("l")
+        zero = Store(left, (tile, r, plus(times(v2, shape.lanes), lane2)), self.zero)
+        blank = loop(
+            v2, divided_up(depth, shape.lanes), [loop(lane2, shape.lanes, [zero], Kind.VECTOR)]
+        )
+        row_here = below(plus(times(tile, shape.rows), r), count)
+        either = If(row_here, (real,), (blank,))
+        return for_nest([(tile, divided_up(count, shape.rows)), (r, shape.rows)], [either])
+
+    def pack_columns(
+        self, right: Buffer, first: Expr, count: Expr, begin: Expr, depth: Expr
+    ) -> Body:
+        """Copy columns of the second factor: each summand's columns lie next to each other."""
+        shape = self.shape
+        tile, v, lane, p = (self.names.var(h) for h in ("tile", "v", "l", "p"))
+        inside = plus(times(v, shape.lanes), lane)
+        offset = plus(times(tile, shape.columns), inside)
+        column = plus(first, offset)
+        place = {**unflattened(column, self.c.n), **unflattened(plus(begin, p), self.c.k)}
+        value = scalar.cast(scalar.substitute(self.c.right, place), self.c.accumulator)
+        real = loop(p, depth, [Store(right, (tile, p, inside), value)])
+        p2 = self.names.var("p")
+        blank = loop(p2, depth, [Store(right, (tile, p2, inside), self.zero)])
+        either = (
+            (real,)
+            if self.columns_divide(shape.columns)
+            else (If(below(offset, count), (real,), (blank,)),)
+        )
+        vector = loop(lane, shape.lanes, either, Kind.VECTOR)
+        vectors = loop(v, shape.vectors, [vector])
+        return (loop(tile, divided_up(count, shape.columns), [vectors]),)
+
+    def columns_divide(self, count: int) -> bool:
+        """Tell whether the number of columns is a known multiple of `count`."""
+        return isinstance(self.sizes[2], int) and self.sizes[2] % count == 0
+
+    # --- tiles --------------------------------------------------------------------------------
+
+    def tiles(self, block: _Block, rows: Expr, columns: Expr) -> Body:
+        """Return the loops over register tiles."""
+        shape = self.shape
+        j, i = self.names.var("column_tile"), self.names.var("row_tile")
+        if block.sums is not None:
+            body = self.into_sums(block, i, j)
+        else:
+            body = self.into_epilogue(block, i, j, rows, columns)
+        row_tiles = loop(i, divided_up(rows, shape.rows), body)
+        return (loop(j, divided_up(columns, shape.columns), [row_tiles]),)
+
+    def products(
+        self, block: _Block, i: Var, j: Var, acc: Buffer, begin: Expr, count: Expr
+    ) -> Body:
+        """Return the innermost loops: clear the accumulators and sum `count` products in each."""
+        shape = self.shape
+        p = self.names.var("p")
+        at = plus(begin, p)
+
+        def term(r: Var, v: Var, lane: Var) -> Stmt:
+            a = load(block.left, i, r, at)
+            b = load(block.right, j, at, plus(times(v, shape.lanes), lane))
+            return Accumulate(acc, (r, v, lane), "add", scalar.apply("mul", a, b))
+
+        clear = self.over_tile(lambda r, v, lane: Store(acc, (r, v, lane), self.zero))
+        return (*clear, loop(p, count, self.over_tile(term)))
+
+    def over_tile(self, make: Callable[[Var, Var, Var], Stmt]) -> Body:
+        """Return unrolled loops over the elements of a register tile."""
+        r, v, lane = (self.names.var(h) for h in ("r", "v", "l"))
+        vector = loop(lane, self.shape.lanes, [make(r, v, lane)], Kind.VECTOR)
+        return for_nest([(r, self.shape.rows), (v, self.shape.vectors)], [vector], Kind.UNROLL)
+
+    def accumulators(self) -> Buffer:
+        """Return a fresh buffer that lies in registers."""
+        shape = self.shape
+        size = (shape.rows, shape.vectors, shape.lanes)
+        return local(self.names.fresh("acc"), self.c.accumulator, size)
+
+    def into_sums(self, block: _Block, i: Var, j: Var) -> Body:
+        """Return a tile that is added to the sums of the panels before."""
+        shape = self.shape
+        assert block.sums is not None, "there are several panels"
+        sums = block.sums
+        acc = self.accumulators()
+        row = plus(block.begin, times(i, shape.rows))
+        column = times(j, shape.columns)
+
+        def add(r: Var, v: Var, lane: Var) -> Stmt:
+            place = (plus(row, r), plus(column, plus(times(v, shape.lanes), lane)))
+            return Accumulate(sums, place, "add", load(acc, r, v, lane))
+
+        summed = self.products(block, i, j, acc, scalar.integer(0), block.count)
+        return allocated([acc], [*summed, *self.over_tile(add)])
+
+    def into_epilogue(self, block: _Block, i: Var, j: Var, rows: Expr, columns: Expr) -> Body:
+        """Return a tile whose sums are finished at once."""
+        shape = self.shape
+        acc = self.accumulators()
+        tile = local(self.names.fresh("tile"), self.c.accumulator, (shape.rows, shape.columns))
+
+        def place(r: Var, v: Var, lane: Var) -> tuple[Expr, ...]:
+            return (r, plus(times(v, shape.lanes), lane))
+
+        def keep(r: Var, v: Var, lane: Var) -> Stmt:
+            return Store(tile, place(r, v, lane), load(acc, r, v, lane))
+
+        def add(r: Var, v: Var, lane: Var) -> Stmt:
+            return Accumulate(tile, place(r, v, lane), "add", load(acc, r, v, lane))
+
+        stmts: list[Stmt] = []
+        assert isinstance(self.sizes[3], int), "the number of summands is constant"
+        for begin in range(0, self.sizes[3], shape.fold):
+            count = min(shape.fold, self.sizes[3] - begin)
+            stmts += self.products(block, i, j, acc, scalar.integer(begin), scalar.integer(count))
+            stmts += self.over_tile(add if begin else keep)
+        row, column = times(i, shape.rows), times(j, shape.columns)
+        stmts += self.finish(
+            tile,
+            (plus(plus(block.first_row, block.begin), row), plus(block.first_column, column)),
+            lesser(shape.rows, minus(rows, row)),
+            lesser(shape.columns, minus(columns, column)),
+        )
+        return allocated([acc, tile], stmts)
+
+    def finish(
+        self,
+        sums: Buffer,
+        first: tuple[Expr, Expr],
+        rows: Expr,
+        columns: Expr,
+    ) -> Body:
+        """Return the epilogue over sums that lie in a buffer.
+
+        Args:
+            sums: where they are, by row and column.
+            first: row and column of the first one in the whole result.
+            rows: number of rows.
+            columns: number of columns.
+        """
+        shape = self.shape
+        r, v = self.names.var("r"), self.names.var("v")
+        begin = times(v, shape.lanes)
+
+        def vector(condition: Expr | None) -> Stmt:
+            lane = self.names.var("l")
+            column = plus(begin, lane)
+            place: dict[Expr, Expr] = {var: var for var, _ in self.c.batch}
+            place |= unflattened(plus(first[0], r), self.c.m)
+            place |= unflattened(plus(first[1], column), self.c.n)
+            value = load(sums, r, column)
+            body = self.c.epilogue(place, value)
+            limit = None if condition is None else below(column, condition)
+            return loop(lane, shape.lanes, guarded(limit, body), Kind.VECTOR)
+
+        if self.columns_divide(shape.lanes):
+            inner: Body = (vector(None),)
+        else:
+            is_whole = scalar.apply("le", plus(begin, shape.lanes), columns)
+            inner = (If(is_whole, (vector(None),), (vector(columns),)),)
+        vectors = loop(v, divided_up(columns, shape.lanes), inner)
+        return (loop(r, rows, [vectors]),)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A block of packed rows against the packed columns of a task.
+
+    Attributes:
+        left: packed rows.
+        right: packed columns.
+        sums: sums of the panels before, of all rows and columns of the task; None: one panel.
+        first_row: the task's first row.
+        first_column: its first column.
+        begin: the block's first row in the task.
+        count: number of summands in the panel.
+    """
+
+    left: Buffer
+    right: Buffer
+    sums: Buffer | None
+    first_row: Expr
+    first_column: Expr
+    begin: Expr
+    count: Expr

@@ -1,0 +1,106 @@
+"""Choose the shape of a contraction's register tile and of its cache blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smelt.codegen.target import Target
+from smelt.ir.dtypes import DType
+
+FOLD = 512
+"""Additions that an accumulator takes before it is folded into the next level."""
+
+_DEPTH = 1024
+_MOST_ROWS = 24
+_MOST_VECTORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TileShape:
+    """Sizes of the blocks of a contraction, in elements.
+
+    Attributes:
+        rows: rows of the register tile.
+        vectors: vectors in a row of the register tile.
+        lanes: elements in a vector.
+        depth: summands in a packed panel.
+        row_block: rows of a packed block of the first factor, a multiple of `rows`.
+        row_share: rows of one task, a multiple of `row_block`.
+        column_share: columns of one task, a multiple of the tile's.
+        fold: additions that an accumulator takes in a row.
+    """
+
+    rows: int
+    vectors: int
+    lanes: int
+    depth: int
+    row_block: int
+    row_share: int
+    column_share: int
+    fold: int = FOLD
+
+    @property
+    def columns(self) -> int:
+        """Columns of the register tile."""
+        return self.vectors * self.lanes
+
+
+def tile_shape(
+    m: int, n: int, k: int | None, batch: int, dtype: DType, target: Target, workers: int
+) -> TileShape:
+    """Return block sizes for a product of m × k by k × n.
+
+    Args:
+        m: rows, or a guess.
+        n: columns, or a guess.
+        k: summands; None where not constant.
+        batch: number of products, or a guess.
+        dtype: type of the accumulators.
+        target: the machine.
+        workers: number of workers that share the work.
+    """
+    lanes = target.lanes(dtype)
+    most = target.vector_registers
+    vectors = max(1, min(2, -(-n // lanes)))
+    limit = min(_MOST_ROWS, (most - 1 - vectors) // vectors)
+    rows = _even(max(m, 1), limit)
+    # With few rows there are registers left for longer ones.
+    while vectors < min(_MOST_VECTORS, -(-n // lanes)) and (rows + 1) * (vectors + 1) + 1 <= most:
+        vectors += 1
+    columns = vectors * lanes
+    depth = k if k is not None and 0 < k <= _DEPTH else min(FOLD, k or FOLD)
+    if k is not None and k > _DEPTH:
+        depth = _even(k, FOLD)
+    # A block of the first factor takes half of the second-level cache.
+    fitting = max(1, target.l2_bytes // 2 // (depth * dtype.itemsize * rows))
+    row_block = rows * min(fitting, max(1, -(-m // rows)))
+    row_tiles, column_tiles = max(1, -(-m // row_block)), max(1, -(-n // columns))
+    # The second factor's panel may lie in the third level.
+    panel = max(1, 4 * target.l2_bytes // (depth * dtype.itemsize * columns))
+    column_parts = -(-column_tiles // panel)
+    row_parts = -(-row_tiles // 8)
+    while batch * column_parts * row_parts < 2 * workers and workers > 1:
+        if column_tiles // (column_parts + 1) >= 2:
+            column_parts += 1
+        elif row_parts < row_tiles:
+            row_parts += 1
+        elif row_block > rows:
+            row_block = rows * -(-row_block // rows // 2)
+            row_tiles = -(-m // row_block)
+        else:
+            break
+    return TileShape(
+        rows=rows,
+        vectors=vectors,
+        lanes=lanes,
+        depth=depth,
+        row_block=row_block,
+        row_share=row_block * -(-row_tiles // row_parts),
+        column_share=columns * -(-column_tiles // column_parts),
+    )
+
+
+def _even(total: int, limit: int) -> int:
+    """Return the size of the equal parts, none above `limit`, that waste least of `total`."""
+    parts = -(-total // limit)
+    return -(-total // parts)

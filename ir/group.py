@@ -479,6 +479,10 @@ class _Planner:
             if inner_axes(self.coordinates[value], self.extents, shared):
                 raise Illegal("a result of the group is larger than the contraction")
             self.level(value, self.coordinates[value], shared)
+        if any(stage.checks for stage in self.stages.values()):
+            raise Illegal("the template of contractions checks no data")
+        if any(DATA in p for reads in self.reads.values() for _, p in reads):
+            raise Illegal("a contraction reads its operands in place, not by an index from data")
         stores = tuple((v, self.coordinates[v]) for v in self.outputs)
         return Group(
             self.nodes, self.outputs, self.extents, outer, (GroupStage((), (), stores),),

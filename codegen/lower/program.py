@@ -234,7 +234,7 @@ class _Lowering:
         if lowered is None:
             strides = {v: s.strides for v, s in found.items() if s.strides is not None}
             name = self._names.fresh(kernel_name(region))
-            lowered = self._lowered[key] = lower_group(region, strides, name)
+            lowered = self._lowered[key] = lower_group(region, strides, name, self.target)
             self.kernels.append(lowered.kernel)
         places: list[Place] = []
         for param in lowered.params:

@@ -160,6 +160,26 @@ def decomposition(op: OpDef, attrs: Any, operands: tuple[TensorType, ...]) -> Gr
     return builder.finish(as_tuple(op.rule.rule(builder, attrs, *inputs)))
 
 
+def with_names(graph: Graph, names: Mapping[Value, str]) -> Graph:
+    """Return `graph` with the name hints of some values replaced."""
+    if not names:
+        return graph
+    values = {v: Value(v.type, names.get(v, v.name)) for v in graph.values()}
+    nodes = tuple(
+        Node(
+            node.op,
+            tuple(values[v] for v in node.inputs),
+            node.attrs,
+            node.regions,
+            tuple(values[v] for v in node.outputs),
+            node.location,
+        )
+        for node in graph.nodes
+    )
+    inputs = tuple(values[v] for v in graph.inputs)
+    return Graph(graph.name, inputs, nodes, tuple(values[v] for v in graph.outputs))
+
+
 def copy_graph(graph: Graph) -> Graph:
     """Return the same graph made of other values, since a value belongs to one graph."""
     builder = GraphBuilder(graph.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from smelt.ir.builder import GraphBuilder, apply_graph, decomposition
+from smelt.ir.builder import GraphBuilder, apply_graph, decomposition, with_names
 from smelt.ir.errors import DifferentiationError, InternalError
 from smelt.ir.graph import Graph, Node, Value
 from smelt.ir.op import Expand, NoVjp, Operand, Rules, Saved, Vjp
@@ -178,12 +178,14 @@ def expand_gradients(graph: Graph) -> Graph:
         return graph
     builder = GraphBuilder(graph.name)
     values = {v: builder.input(v.type, v.name) for v in graph.inputs}
+    names: dict[Value, str] = {}
     for node in graph.nodes:
         if isinstance(node.op.rule, Expand):
             operands = tuple(values[v] for v in node.inputs)
             builder.at(node.location)
             gradients = expand_one(builder, operands, node.attrs.outputs)
             values.update(zip(node.outputs, gradients, strict=True))
+            names.update((g, v.name) for g, v in zip(gradients, node.outputs) if not g.name)
             continue
         regions = tuple(expand_gradients(region) for region in node.regions)
         results = builder.node(
@@ -195,7 +197,7 @@ def expand_gradients(graph: Graph) -> Graph:
             tuple(v.name for v in node.outputs),
         )
         values.update(zip(node.outputs, results, strict=True))
-    return builder.finish(values[v] for v in graph.outputs)
+    return with_names(builder.finish(values[v] for v in graph.outputs), names)
 
 
 def expand_one(

@@ -4,8 +4,9 @@
     graph joint(%x) { %y = exp(%x); return %y }
     graph joint_backward(%y, %g) { %d = mul(%g, %y); return %d }
 
-What depends on a cotangent is backward; everything else is forward, and what the backward reads of
-it is saved. Takes graphs after the autograd pass.
+What the forward's outputs need is forward, as is what may raise an error before the backward
+begins; everything else is backward, and what it reads of the forward is saved. Takes graphs after
+the autograd pass.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from smelt.ir.builder import copy_graph
 from smelt.ir.errors import InternalError
-from smelt.ir.graph import Graph, Value
+from smelt.ir.graph import Graph, Node, Value
 from smelt.passes.effects import can_raise
 from smelt.passes.rewrite import without_dead_nodes
 
@@ -57,13 +58,9 @@ def partition(graph: Graph, outputs: int, cotangents: int) -> Partition:
     if not later.isdisjoint(results):
         raise InternalError(f"{graph.name}: a forward output depends on a cotangent")
 
+    forward_nodes = _ancestors(graph, results, later)
     # A node without operands costs nothing to repeat, so each side has its own.
-    repeated = {v for node in graph.nodes if not node.inputs for v in node.outputs}
-    backward_nodes = [
-        n
-        for n in graph.nodes
-        if not later.isdisjoint(n.outputs) or not repeated.isdisjoint(n.outputs)
-    ]
+    backward_nodes = [n for n in graph.nodes if n not in forward_nodes or not n.inputs]
     given = {*seeds, *(v for node in backward_nodes for v in node.outputs)}
     read = dict.fromkeys(v for node in backward_nodes for v in node.inputs if v not in given)
     read.update(dict.fromkeys(v for v in gradients if v not in given))
@@ -73,8 +70,8 @@ def partition(graph: Graph, outputs: int, cotangents: int) -> Partition:
     forward_outputs = (*results, *extra)
     position = {v: k for k, v in reversed(list(enumerate(forward_outputs)))}
 
-    forward_nodes = tuple(n for n in graph.nodes if later.isdisjoint(n.outputs))
-    forward = Graph(graph.name, primals, forward_nodes, forward_outputs)
+    kept = tuple(n for n in graph.nodes if n in forward_nodes)
+    forward = Graph(graph.name, primals, kept, forward_outputs)
     backward = Graph(
         f"{graph.name}_backward",
         (*(primals[k] for k in saved_inputs), *saved, *seeds),
@@ -82,7 +79,7 @@ def partition(graph: Graph, outputs: int, cotangents: int) -> Partition:
         gradients,
     )
     return Partition(
-        without_dead_nodes(forward, can_raise),
+        forward,
         copy_graph(without_dead_nodes(backward, can_raise)),
         saved_inputs,
         tuple(position[v] for v in saved),
@@ -94,4 +91,17 @@ def _dependents(graph: Graph, roots: Sequence[Value]) -> set[Value]:
     for node in graph.nodes:
         if not found.isdisjoint(node.inputs):
             found.update(node.outputs)
+    return found
+
+
+def _ancestors(graph: Graph, results: Sequence[Value], later: set[Value]) -> set[Node]:
+    """Return the nodes that `results` need, and those that may raise, with what they need."""
+    needed = set(results)
+    found: set[Node] = set()
+    for node in reversed(graph.nodes):
+        if later.isdisjoint(node.outputs) and (
+            not needed.isdisjoint(node.outputs) or can_raise(node)
+        ):
+            found.add(node)
+            needed.update(node.inputs)
     return found

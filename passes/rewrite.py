@@ -6,10 +6,10 @@ in its place. The walk descends into regions and hands back the same graph where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from smelt.ir import attributes
-from smelt.ir.builder import GraphBuilder
+from smelt.ir.builder import GraphBuilder, with_names
 from smelt.ir.graph import Graph, Node, Value
 
 Rule = Callable[[GraphBuilder, Node], "Sequence[Value] | None"]
@@ -44,26 +44,6 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     if not changed:
         return graph
     return with_names(builder.finish(values[v] for v in graph.outputs), names)
-
-
-def with_names(graph: Graph, names: Mapping[Value, str]) -> Graph:
-    """Return `graph` with the name hints of some values replaced."""
-    if not names:
-        return graph
-    values = {v: Value(v.type, names.get(v, v.name)) for v in graph.values()}
-    nodes = tuple(
-        Node(
-            node.op,
-            tuple(values[v] for v in node.inputs),
-            node.attrs,
-            node.regions,
-            tuple(values[v] for v in node.outputs),
-            node.location,
-        )
-        for node in graph.nodes
-    )
-    inputs = tuple(values[v] for v in graph.inputs)
-    return Graph(graph.name, inputs, nodes, tuple(values[v] for v in graph.outputs))
 
 
 def without_dead_nodes(graph: Graph, is_root: Callable[[Node], bool]) -> Graph:

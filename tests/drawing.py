@@ -23,7 +23,9 @@ def append(s: Sketch, op: str) -> None:
 
 def elementwise(s: Sketch, op: str) -> None:
     arity = len(registry.OPS[op].operands)
-    for dtype in sorted(DTYPES, key=lambda d: s.random.random()):
+    present = [v.type.dtype for v in reversed(s.values) if v.type.dtype in DTYPES]
+    others = sorted(DTYPES, key=lambda d: (d not in s.preferred, s.random.random()))
+    for dtype in (*present, *others):
         if s.fits(op, [TensorType(dtype, ())] * arity):
             first = s.some((dtype,))
             s.apply(op, [first, *(s.like(first) for _ in range(arity - 1))])
@@ -47,7 +49,7 @@ def where(s: Sketch, op: str) -> None:
 
 
 def cast(s: Sketch, op: str) -> None:
-    x, target = s.some(), s.pick(DTYPES)
+    x, target = s.some(), s.pick(s.preferred)
     if x.type.dtype.is_floating_point and target.is_integer:
         # What does not fit the integer type is an error from data.
         special, s.special = s.special, False

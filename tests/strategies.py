@@ -59,11 +59,13 @@ class Sketch:
         draw: Hypothesis's function to draw from a strategy.
         random: where elements of arrays come from.
         special: whether floats may be NaN, infinite or negative zeros.
+        preferred: dtypes of new inputs, where an op takes any of them.
     """
 
     draw: Callable[[st.SearchStrategy[Any]], Any]
     random: np.random.Generator
     special: bool
+    preferred: Sequence[DType] = DTYPES
     builder: GraphBuilder = field(default_factory=lambda: GraphBuilder("random"))
     arrays: list[np.ndarray[Any, Any]] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
@@ -122,6 +124,7 @@ class Sketch:
             high: greatest rank.
             filled: whether no dimension may be 0.
         """
+        allowed = [d for d in allowed if d in self.preferred] or allowed
         fitting = [
             v
             for v in self.values
@@ -129,8 +132,8 @@ class Sketch:
             and low <= v.type.rank <= high
             and not (filled and 0 in v.type.shape)
         ]
-        if fitting and self.draw(st.booleans()):
-            return self.pick(fitting[-6:])
+        if fitting and self.number(0, 4):
+            return self.pick(fitting[-4:])
         sizes = tuple(s for s in SIZES if s) if filled else SIZES
         return self.fresh(self.pick(allowed), self.shape(low, high, sizes))
 
@@ -165,6 +168,7 @@ def graphs(
     last: str | None = None,
     most: int = 6,
     special: bool = True,
+    preferred: Sequence[DType] = DTYPES,
 ) -> Case:
     """Draw a graph of ops of the registry and arrays for its inputs.
 
@@ -174,11 +178,12 @@ def graphs(
         last: name of the op that is appended at the end, if any.
         most: greatest number of ops drawn from `ops`.
         special: whether floats may be NaN, infinite or negative zeros.
+        preferred: dtypes of inputs, where an op takes any of them; few make connected graphs.
     """
     from tests.drawing import append
 
     seed = draw(st.integers(0, 2**32 - 1))
-    sketch = Sketch(draw, np.random.default_rng(seed), special)
+    sketch = Sketch(draw, np.random.default_rng(seed), special, preferred)
     least = 0 if last is not None else 1
     for name in draw(st.lists(st.sampled_from(list(ops)), min_size=least, max_size=most)):
         append(sketch, name)

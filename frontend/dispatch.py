@@ -1,8 +1,9 @@
 """The one door: every operation on tensors goes through `apply`, every mutation through `write`.
 
 Eagerly an operation is the op's reference on NumPy arrays, plus a node on the tape where gradients
-are wanted. While a tracer is active the same call is handed to it. Operands are strict: broadcasting
-and promotion have happened (functions/operands.py), so rules of `ir` hold as they are written.
+are wanted. While a tracer is active the same call is handed to it. Operands are strict:
+broadcasting and promotion have happened (functions/operands.py), so the rules of `ir` hold as they
+are written.
 """
 
 from __future__ import annotations
@@ -71,13 +72,18 @@ class Tracer(Protocol):
         *,
         retain_graph: bool,
         create_graph: bool,
+        accumulate: bool,
         allow_unused: bool,
     ) -> tuple[Tensor | None, ...]:
         """Append the gradients of `outputs`.
 
-        With `inputs` None, accumulate into `.grad` of the leaves and return (); else return one
-        gradient an input.
+        With `accumulate` they are added to `.grad` of the leaves (of `inputs` alone, if given) and
+        () is returned; else one gradient an input is.
         """
+        ...
+
+    def call_function(self, function: type[Any], args: tuple[Any, ...]) -> Any:
+        """Record the application of an `autograd.Function`; gives what `apply` of it gives."""
         ...
 
 

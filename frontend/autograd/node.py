@@ -25,13 +25,24 @@ class Node(ABC):
         label: name of the op or function that the user called.
         hooks: for each result, hooks that see and may replace its cotangent.
         retained: for each result, the tensors whose `.grad` is to be kept.
+        width: number of results.
         after_hooks: `(grad_inputs, grad_outputs) -> grad_inputs | None`, run after the node.
     """
 
-    __slots__ = ("__weakref__", "after_hooks", "edges", "hooks", "label", "order", "retained")
+    __slots__ = (
+        "__weakref__",
+        "after_hooks",
+        "edges",
+        "hooks",
+        "label",
+        "order",
+        "retained",
+        "width",
+    )
 
-    def __init__(self, label: str, edges: tuple[Edge | None, ...]) -> None:
+    def __init__(self, label: str, edges: tuple[Edge | None, ...], width: int = 1) -> None:
         self.label = label
+        self.width = width
         self.edges = edges
         self.order = next(_sequence)
         self.hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] | None = None
@@ -75,6 +86,7 @@ class AccumulateGrad(Node):
 
     def __init__(self, variable: Tensor) -> None:
         super().__init__("accumulate_grad", ())
+        self.order = 1 << 62
         self.variable = variable
 
     def name(self) -> str:

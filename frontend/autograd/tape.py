@@ -112,7 +112,7 @@ class OpNode(Node):
         edges = tuple(
             [edge_of(x) if gradual else None for x, gradual in zip(inputs, signature.gradual)]
         )
-        super().__init__(op.name, edges)
+        super().__init__(op.name, edges, len(signature.outputs))
         self.op = op
         self.attrs = attrs
         self.signature = signature

@@ -6,6 +6,7 @@ cost one comparison.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,7 @@ def many_dims(
     if not found and empty_means_all:
         return tuple(range(rank))
     normal = sorted(one_dim(int(d), rank, function) for d in found)
-    for a, b in zip(normal, normal[1:]):
+    for a, b in itertools.pairwise(normal):
         if a == b:
             raise RuntimeError(f"{function}: dim {a} appears multiple times in the list of dims")
     return tuple(normal) if rank else ()

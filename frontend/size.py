@@ -1,0 +1,26 @@
+"""Shapes."""
+
+from __future__ import annotations
+
+
+class Size(tuple[int, ...]):
+    """The shape of a tensor: a tuple of sizes that prints as PyTorch's."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        total = 1
+        for n in self:
+            total *= n
+        return total
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(str, self))}])"
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def, override]
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+    def __add__(self, other):  # type: ignore[no-untyped-def, override]
+        return Size(tuple.__add__(self, tuple(other)))

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from smelt.ir import dtypes
 from smelt.ir.dtypes import DType, Kind
+from smelt.ir.special import erf_float32
 
 Array = Any
 """A NumPy array or scalar."""
@@ -176,6 +177,8 @@ def _erf_pieces(x: Array) -> tuple[Array, Array]:
 
 
 def _erf(a: Array) -> Array:
+    if a.dtype == np.float32:
+        return erf_float32(a)[()]
     x = a.astype(np.float64)
     small, tail = _erf_pieces(x)
     result = np.where(np.abs(x) <= 0.46875, small, np.copysign(1.0 - tail, x))

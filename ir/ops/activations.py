@@ -75,7 +75,10 @@ def _relu(r: Rules, attrs: NoAttrs, x: Operand) -> Operand:
 
 
 def _relu_reference(xp: Any, attrs: NoAttrs, x: Array) -> Array:
-    return xp.maximum(x, x.dtype.type(0), out=xp.empty(x.shape, x.dtype))
+    out = xp.empty(x.shape, x.dtype)
+    out.fill(0)
+    # NumPy takes the maximum of two arrays with vector instructions, but not that with a scalar.
+    return xp.maximum(x, out, out=out)
 
 
 def _relu_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:

@@ -70,6 +70,12 @@ class TensorType:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
 
+def static_shape(shape: Shape) -> tuple[int, ...]:
+    """Return a shape whose dimensions are all known, as arrays have it."""
+    assert dims.is_static(*shape), f"{shape} is symbolic"
+    return tuple(d for d in shape if isinstance(d, int))
+
+
 def row_major_strides(shape: Shape) -> Shape:
     """Return the strides, in elements, of row-major storage of `shape`."""
     strides: list[int | Dim] = []

@@ -18,7 +18,7 @@ from smelt.ir.dtypes import DType
 from smelt.ir.op import Lower, OpDef, Operand, Rules, Sample, Saved, Vjp
 from smelt.ir.ops import expect, sampling
 from smelt.ir.ops.nn import widen
-from smelt.ir.ops.pooling import flat_position
+from smelt.ir.ops.sliding import flat_position
 from smelt.ir.scalar import Const, Expr, Read
 from smelt.ir.structured import Reader, Stage, accumulated, arg_monoid, lowest, monoid
 from smelt.ir.types import Shape, TensorType

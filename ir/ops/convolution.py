@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from smelt.ir import scalar
 from smelt.ir.dim import Dim
-from smelt.ir.dtypes import DType
 from smelt.ir.op import Decompose, Lower, OpDef, Operand, Rules, Sample, Saved, Vjp
 from smelt.ir.ops import expect
 from smelt.ir.ops.convolution_arrays import (
-    Window,
     input_grad_array,
     output_array,
     weight_grad_array,
 )
-from smelt.ir.scalar import Const, Expr, Read
-from smelt.ir.structured import Reader, Stage, accumulated, monoid
-from smelt.ir.types import Shape, TensorType
+from smelt.ir.ops.convolution_stages import conv_stage, input_grad_stage, weight_grad_stage
+from smelt.ir.ops.sliding import Window, check_numbers, out_extent
+from smelt.ir.structured import Stage
+from smelt.ir.types import Shape, TensorType, static_shape
 
 Array = Any
 Ints = tuple[int, ...]
@@ -88,32 +86,15 @@ def _window(attrs: Attrs) -> dict[str, Any]:
     }
 
 
-def _out_extent(
-    op: str, attrs: Attrs, axis: int, extent: int | Dim, kernel: int | Dim
-) -> int | Dim:
-    reach = attrs.dilation[axis] * (kernel - 1) + 1
-    padded = extent + 2 * attrs.padding[axis]
-    room = padded - reach
-    if isinstance(room, int) and room < 0:
-        expect.argument(
-            op,
-            False,
-            f"the padded input has {padded} elements in spatial dimension {axis}, fewer than the "
-            f"{reach} that the kernel reaches over",
-        )
-    return room // attrs.stride[axis] + 1
+def _out_shape(op: str, attrs: Attrs, spatial: Shape, kernel: Shape) -> Shape:
+    return tuple(
+        out_extent(op, *numbers)
+        for numbers in zip(spatial, kernel, attrs.stride, attrs.padding, attrs.dilation)
+    )
 
 
 def _check_window(op: str, attrs: Attrs, rank: int) -> None:
-    for name in ("stride", "padding", "dilation"):
-        numbers: Ints = getattr(attrs, name)
-        least = 0 if name == "padding" else 1
-        fits = len(numbers) == rank - 2 and all(v >= least for v in numbers)
-        expect.argument(
-            op,
-            fits,
-            f"{name} must be {rank - 2} numbers, none below {least}, not {numbers}",
-        )
+    check_numbers(op, rank, stride=attrs.stride, padding=attrs.padding, dilation=attrs.dilation)
     expect.argument(op, attrs.groups >= 1, f"groups must be positive, not {attrs.groups}")
 
 
@@ -142,18 +123,12 @@ def _infer_conv(attrs: ConvAttrs, x: TensorType, w: TensorType) -> tuple[TensorT
             "conv", f"x must have {w.shape[1]} * {attrs.groups} channels, as w asks", x=x, w=w
         )
     _check_groups("conv", attrs, w.shape[0], "w", w)
-    out = tuple(
-        _out_extent("conv", attrs, k, extent, kernel)
-        for k, (extent, kernel) in enumerate(zip(x.shape[2:], w.shape[2:]))
-    )
+    out = _out_shape("conv", attrs, x.shape[2:], w.shape[2:])
     return (TensorType(x.dtype, (x.shape[0], w.shape[0], *out)),)
 
 
 def _check_grad(op: str, attrs: Attrs, g: TensorType, spatial: Shape, kernel: Shape) -> None:
-    out = tuple(
-        _out_extent(op, attrs, k, extent, size)
-        for k, (extent, size) in enumerate(zip(spatial, kernel))
-    )
+    out = _out_shape(op, attrs, spatial, kernel)
     expect.of_shape(op, (*g.shape[:2], *out), g=g)
 
 
@@ -183,7 +158,7 @@ def _infer_weight_grad(
     return (TensorType(g.dtype, (g.shape[1], x.shape[1] // attrs.groups, *attrs.kernel)),)
 
 
-# References
+# References and structured definitions
 
 
 def _conv(xp: Any, attrs: ConvAttrs, x: Array, w: Array) -> Array:
@@ -191,143 +166,23 @@ def _conv(xp: Any, attrs: ConvAttrs, x: Array, w: Array) -> Array:
 
 
 def _input_grad(xp: Any, attrs: ConvInputGradAttrs, g: Array, w: Array) -> Array:
-    return input_grad_array(xp, Window(**_window(attrs)), attrs.input_shape, g, w)
+    return input_grad_array(xp, Window(**_window(attrs)), static_shape(attrs.input_shape), g, w)
 
 
 def _weight_grad(xp: Any, attrs: ConvWeightGradAttrs, x: Array, g: Array) -> Array:
     return weight_grad_array(xp, Window(**_window(attrs)), attrs.kernel, x, g)
 
 
-# Structured definitions
-
-
-def _plus(a: Expr, b: Expr | int) -> Expr:
-    if isinstance(b, int):
-        return a if b == 0 else scalar.apply("add", a, scalar.integer(b))
-    return scalar.apply("add", a, b)
-
-
-def _times(a: Expr, factor: int | Dim) -> Expr:
-    return a if factor == 1 else scalar.apply("mul", a, scalar.of_dim(factor))
-
-
-def _within(position: Expr, extent: int | Dim) -> Expr:
-    low = scalar.apply("ge", position, scalar.integer(0))
-    return scalar.apply("and", low, scalar.apply("lt", position, scalar.of_dim(extent)))
-
-
-def _touched(attrs: Attrs, axis: int, out: Expr, kernel: Expr) -> Expr:
-    """Return the input position that output position `out` and kernel offset `kernel` meet."""
-    position = _plus(_times(out, attrs.stride[axis]), _times(kernel, attrs.dilation[axis]))
-    return _plus(position, -attrs.padding[axis])
-
-
-def _zero(dtype: DType, inside: Expr | None) -> Const | None:
-    return None if inside is None else Const(0.0, dtype)
-
-
-def _product_stage(
-    domain: Shape, reduced: int, first: Reader, second: Reader, dtype: DType
-) -> Stage:
-    """Return the stage that sums products of two readers over the last `reduced` axes."""
-    work = dtype.accumulator
-    body = scalar.apply("mul", scalar.cast(Read(0, dtype), work), scalar.cast(Read(1, dtype), work))
-    finish = (scalar.cast(accumulated(0, work), dtype),) if work is not dtype else ()
-    axes = tuple(range(len(domain) - reduced, len(domain)))
-    return Stage(domain, (first, second), (body,), axes, monoid("add", work), finish)
-
-
-def _channel(attrs: Attrs, out_channel: Expr, inner: Expr, a_group: int | Dim, out: int | Dim):
-    """Return the input channel that is number `inner` in the group of `out_channel`."""
-    if attrs.groups == 1:
-        return inner
-    rows = out // attrs.groups
-    if rows == 1:
-        group: Expr = out_channel
-    else:
-        group = scalar.apply("floordiv", out_channel, scalar.of_dim(rows))
-    return _plus(_times(group, a_group), inner)
-
-
-def _padded_inside(attrs: Attrs, positions: list[Expr], spatial: Shape) -> Expr | None:
-    checks = [
-        _within(position, extent)
-        for position, extent, padding in zip(positions, spatial, attrs.padding)
-        if padding > 0
-    ]
-    return scalar.conjunction(*checks)
-
-
 def _define_conv(attrs: ConvAttrs, x: TensorType, w: TensorType) -> Stage:
-    (out,) = _infer_conv(attrs, x, w)
-    d = x.rank - 2
-    n, o, i = scalar.axis(0), scalar.axis(1), scalar.axis(2 + d)
-    kernel = [scalar.axis(3 + d + k) for k in range(d)]
-    positions = [_touched(attrs, k, scalar.axis(2 + k), kernel[k]) for k in range(d)]
-    inside = _padded_inside(attrs, positions, x.shape[2:])
-    channel = _channel(attrs, o, i, w.shape[1], w.shape[0])
-    return _product_stage(
-        (*out.shape, *w.shape[1:]),
-        1 + d,
-        Reader(0, (n, channel, *positions), inside, _zero(x.dtype, inside)),
-        Reader(1, (o, i, *kernel)),
-        x.dtype,
-    )
+    return conv_stage(Window(**_window(attrs)), x, w, *_infer_conv(attrs, x, w))
 
 
 def _define_input_grad(attrs: ConvInputGradAttrs, g: TensorType, w: TensorType) -> Stage:
-    (out,) = _infer_input_grad(attrs, g, w)
-    d = g.rank - 2
-    n, c, j = scalar.axis(0), scalar.axis(1), scalar.axis(2 + d)
-    kernel = [scalar.axis(3 + d + k) for k in range(d)]
-    rows = w.shape[0] // attrs.groups
-    if attrs.groups == 1:
-        o, i = j, c
-    else:
-        group = scalar.apply("floordiv", c, scalar.of_dim(w.shape[1]))
-        o = _plus(_times(group, rows), j)
-        i = scalar.apply("mod", c, scalar.of_dim(w.shape[1]))
-    positions: list[Expr] = []
-    checks: list[Expr] = []
-    for k in range(d):
-        offset = scalar.apply(
-            "sub",
-            _plus(scalar.axis(2 + k), attrs.padding[k]),
-            _times(kernel[k], attrs.dilation[k]),
-        )
-        if attrs.stride[k] == 1:
-            position: Expr = offset
-        else:
-            stride = scalar.integer(attrs.stride[k])
-            position = scalar.apply("floordiv", offset, stride)
-            rest = scalar.apply("mod", offset, stride)
-            checks.append(scalar.apply("eq", rest, scalar.integer(0)))
-        positions.append(position)
-        checks.append(_within(position, g.shape[2 + k]))
-    return _product_stage(
-        (*out.shape, rows, *w.shape[2:]),
-        1 + d,
-        Reader(0, (n, o, *positions), scalar.conjunction(*checks), Const(0.0, g.dtype)),
-        Reader(1, (o, i, *kernel)),
-        g.dtype,
-    )
+    return input_grad_stage(Window(**_window(attrs)), g, w, *_infer_input_grad(attrs, g, w))
 
 
 def _define_weight_grad(attrs: ConvWeightGradAttrs, x: TensorType, g: TensorType) -> Stage:
-    (out,) = _infer_weight_grad(attrs, x, g)
-    d = x.rank - 2
-    o, i, n = scalar.axis(0), scalar.axis(1), scalar.axis(2 + d)
-    place = [scalar.axis(3 + d + k) for k in range(d)]
-    positions = [_touched(attrs, k, place[k], scalar.axis(2 + k)) for k in range(d)]
-    inside = _padded_inside(attrs, positions, x.shape[2:])
-    channel = _channel(attrs, o, i, out.shape[1], out.shape[0])
-    return _product_stage(
-        (*out.shape, x.shape[0], *g.shape[2:]),
-        1 + d,
-        Reader(0, (n, channel, *positions), inside, _zero(x.dtype, inside)),
-        Reader(1, (n, o, *place)),
-        x.dtype,
-    )
+    return weight_grad_stage(Window(**_window(attrs)), x, g, *_infer_weight_grad(attrs, x, g))
 
 
 # Derivatives: with <a, b> the sum of products, <g, conv(x, w)> is linear in each of g, x and w.
@@ -432,7 +287,7 @@ def _geometries() -> Iterable[tuple[Ints, Ints, dict[str, Any]]]:
     yield (0, 2, 3, 3), (1, 2, 2, 2), window((1, 1), (0, 0), (1, 1))
 
 
-def _out_shape(x: Ints, w: Ints, window: dict[str, Any]) -> Ints:
+def _cotangent_shape(x: Ints, w: Ints, window: dict[str, Any]) -> Ints:
     spatial = zip(x[2:], w[2:], window["stride"], window["padding"], window["dilation"])
     return (x[0], w[0], *((e + 2 * p - d * (k - 1) - 1) // s + 1 for e, k, s, p, d in spatial))
 
@@ -448,13 +303,13 @@ def _conv_samples() -> Iterable[Sample]:
 
 def _input_grad_samples() -> Iterable[Sample]:
     for x, w, window in _geometries():
-        g = _ramp(*_out_shape(x, w, window))
+        g = _ramp(*_cotangent_shape(x, w, window))
         yield Sample((g, _ramp(*w)), {"input_shape": x[2:], **window})
 
 
 def _weight_grad_samples() -> Iterable[Sample]:
     for x, w, window in _geometries():
-        g = _ramp(*_out_shape(x, w, window))
+        g = _ramp(*_cotangent_shape(x, w, window))
         yield Sample((_ramp(*x), g), {"kernel": w[2:], **window})
 
 

@@ -7,23 +7,12 @@ Windows are gathered with the channels last, where they are long contiguous runs
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 from smelt.ir import dtypes
+from smelt.ir.ops.sliding import Ints, Window
 
 Array = Any
-Ints = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How a kernel slides: one number a spatial dimension, and the groups of channels."""
-
-    stride: Ints
-    padding: Ints
-    dilation: Ints
-    groups: int
 
 
 def _work(x: Array) -> Array:
@@ -143,7 +132,7 @@ def output_array(xp: Any, window: Window, x: Array, w: Array) -> Array:
     return result.astype(dtype, copy=False)
 
 
-def input_grad_array(xp: Any, window: Window, spatial: Any, g: Array, w: Array) -> Array:
+def input_grad_array(xp: Any, window: Window, spatial: Ints, g: Array, w: Array) -> Array:
     """Return the cotangent of the input whose convolution has the cotangent g, row-major."""
     dtype = g.dtype
     g, w = _work(g), _work(w)

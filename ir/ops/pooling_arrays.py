@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from smelt.ir import dtypes
+from smelt.ir.ops.sliding import Ints, Window
 
 Array = Any
-Ints = tuple[int, ...]
 
 
 def _work(x: Array) -> Array:
     return x.astype(dtypes.of_numpy(x.dtype).accumulator.numpy, copy=False)
 
 
-def _reach(out: int, kernel: int, stride: int, dilation: int) -> int:
-    """Return how many elements of a padded dimension the windows reach over."""
-    return (out - 1) * stride + dilation * (kernel - 1) + 1
-
-
-def _padded_shape(x: Ints, out: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints):
-    spatial = zip(x, out, kernel, stride, padding, dilation)
-    return tuple(max(n + 2 * p, _reach(o, k, s, d)) for n, o, k, s, p, d in spatial)
+def _padded_shape(spatial: Ints, out: Ints, kernel: Ints, window: Window) -> Ints:
+    """Return the spatial shape of x with padding, and what the last windows reach beyond."""
+    extents: list[int] = []
+    for k, (extent, count) in enumerate(zip(spatial, out)):
+        stride, padding, dilation = window.at(k)
+        reach = (count - 1) * stride + dilation * (kernel[k] - 1) + 1
+        extents.append(max(extent + 2 * padding, reach))
+    return tuple(extents)
 
 
 def _inner(padding: Ints, extents: Ints) -> tuple[Any, ...]:
@@ -38,106 +40,93 @@ def _pad(xp: Any, x: Array, padding: Ints, shape: Ints, value: float) -> Array:
     return padded
 
 
-def _slices(at: Ints, out: Ints, stride: Ints, dilation: Ints) -> tuple[Any, ...]:
-    starts = [k * d for k, d in zip(at, dilation)]
-    return (
-        ...,
-        *(slice(b, b + s * (n - 1) + 1, s) for b, n, s in zip(starts, out, stride)),
-    )
+def _slices(at: Ints, out: Ints, window: Window) -> tuple[Any, ...]:
+    """Return what selects, of a padded x, the elements at an offset of all windows."""
+    found: list[Any] = [...]
+    for offset, count, stride, dilation in zip(at, out, window.stride, window.dilation):
+        start = offset * dilation
+        found.append(slice(start, start + stride * (count - 1) + 1, stride))
+    return tuple(found)
 
 
-def max_array(
-    xp: Any, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, out: Ints, x: Array
-) -> tuple[Array, Array]:
+@dataclass(frozen=True, slots=True)
+class Averaging:
+    """How a mean is taken: the window, whether padding counts, and what replaces its size."""
+
+    kernel: Ints
+    window: Window
+    count_include_pad: bool
+    divisor: int | None
+
+
+def max_array(xp: Any, kernel: Ints, window: Window, out: Ints, x: Array) -> tuple[Array, Array]:
     """Return the maxima of the windows of x, and their numbers in the spatial plane of x."""
     spatial = x.shape[2:]
-    shape = _padded_shape(spatial, out, kernel, stride, padding, dilation)
-    padded = _pad(xp, x, padding, shape, -np.inf)
+    padded = _pad(xp, x, window.padding, _padded_shape(spatial, out, kernel, window), -np.inf)
     offsets = list(itertools.product(*map(range, kernel)))
-    parts = [padded[_slices(at, out, stride, dilation)] for at in offsets]
+    parts = [padded[_slices(at, out, window)] for at in offsets]
     best = xp.array(parts[0], order="C")
     for part in parts[1:]:
         xp.maximum(best, part, out=best)
-    # The first that equals the maximum, the elements of x before the padding around it.
+    nan = bool(xp.isnan(best).any())
+    # The first that equals the maximum wins, and the padding never does.
     chosen = xp.zeros(best.shape, xp.int32)
-    nan = xp.isnan(best)
-    nan = nan if nan.any() else None
-    inside = _inside_parts(xp, spatial, out, stride, padding, dilation, offsets, padded is x)
     for number in range(len(offsets) - 1, -1, -1):
         hit = parts[number] == best
-        if nan is not None:
+        if nan:
             hit |= xp.isnan(parts[number])
-        if inside is not None:
-            hit &= inside[number]
+        if padded is not x:
+            hit &= _inside(xp, spatial, out, window, offsets[number])
         xp.copyto(chosen, number, where=hit)
-    table, base = _numbers(xp, spatial, out, stride, padding, dilation, offsets)
-    indices = table[chosen]
-    indices += base
+    indices = _steps(xp, spatial, window, offsets)[chosen]
+    indices += _first_number(xp, spatial, out, window)
     return best, indices
 
 
-def _positions(
-    xp: Any, out: Ints, stride: Ints, padding: Ints, dilation: Ints, at: Ints
-) -> list[Array]:
+def _positions(xp: Any, out: Ints, window: Window, at: Ints) -> list[Array]:
     """Return the positions in x of the windows' elements at an offset, one array a dimension."""
-    return [
-        xp.arange(n) * s + (k * d - p) for n, s, p, k, d in zip(out, stride, padding, at, dilation)
-    ]
-
-
-def _inside_parts(
-    xp: Any,
-    spatial: Ints,
-    out: Ints,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
-    offsets: list[Ints],
-    unpadded: bool,
-) -> list[Array] | None:
-    """Return for each offset which windows meet x there; None if all do."""
-    if unpadded:
-        return None
     found: list[Array] = []
-    for at in offsets:
-        positions = _positions(xp, out, stride, padding, dilation, at)
-        within = xp.ones((), bool)
-        for p, n in zip(positions, spatial):
-            within = within[..., None] & ((p >= 0) & (p < n))
-        found.append(within)
+    for k, (count, offset) in enumerate(zip(out, at)):
+        stride, padding, dilation = window.at(k)
+        found.append(xp.arange(count) * stride + (offset * dilation - padding))
     return found
 
 
-def _numbers(
-    xp: Any,
-    spatial: Ints,
-    out: Ints,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
-    offsets: list[Ints],
-) -> tuple[Array, Array]:
-    """Return what each offset adds to the number of a window's first element, and the latter."""
-    base = xp.zeros((), xp.int64)
-    for p, n in zip(_positions(xp, out, stride, padding, dilation, (0,) * len(out)), spatial):
-        base = base[..., None] * n + p
+def _inside(xp: Any, spatial: Ints, out: Ints, window: Window, at: Ints) -> Array:
+    """Return which windows meet x at an offset."""
+    within = xp.ones((), bool)
+    for position, extent in zip(_positions(xp, out, window, at), spatial):
+        within = within[..., None] & ((position >= 0) & (position < extent))
+    return within
+
+
+def _steps(xp: Any, spatial: Ints, window: Window, offsets: list[Ints]) -> Array:
+    """Return what each offset adds to the number of a window's first element."""
     table: list[int] = []
     for at in offsets:
         number = 0
-        for k, d, n in zip(at, dilation, spatial):
-            number = number * n + k * d
+        for offset, dilation, extent in zip(at, window.dilation, spatial):
+            number = number * extent + offset * dilation
         table.append(number)
-    return xp.asarray(table, dtype=xp.int64), base
+    return xp.asarray(table, dtype=xp.int64)
 
 
-def max_grad_array(xp: Any, spatial: Any, apart: bool, g: Array, indices: Array) -> Array:
+def _first_number(xp: Any, spatial: Ints, out: Ints, window: Window) -> Array:
+    """Return the number in the plane of each window's first element, as if x went on."""
+    base = xp.zeros((), xp.int64)
+    for position, extent in zip(_positions(xp, out, window, (0,) * len(out)), spatial):
+        base = base[..., None] * extent + position
+    return base
+
+
+def max_grad_array(xp: Any, spatial: Ints, apart: bool, g: Array, indices: Array) -> Array:
     """Return g added up at the given numbers of the spatial plane.
 
     `apart` says that no number occurs twice in a plane.
     """
     lead = g.shape[0] * g.shape[1]
-    plane = int(np.prod(spatial))
-    flat = indices.reshape(lead, int(np.prod(g.shape[2:]))) + (xp.arange(lead) * plane)[:, None]
+    plane = math.prod(spatial)
+    flat = indices.reshape(lead, math.prod(g.shape[2:])) + (xp.arange(lead) * plane)[:, None]
     if apart:
         out = xp.zeros(lead * plane, g.dtype)
         out[flat.reshape(-1)] = g.reshape(-1)
@@ -147,42 +136,42 @@ def max_grad_array(xp: Any, spatial: Any, apart: bool, g: Array, indices: Array)
     return out.reshape(*g.shape[:2], *spatial)
 
 
-def _counts(xp: Any, attrs: Any, out: Ints, spatial: Ints, dtype: Any) -> Array:
+def _counts(xp: Any, how: Averaging, out: Ints, spatial: Ints, dtype: Any) -> Array:
     """Return by how much each window is divided."""
-    if attrs.divisor is not None:
-        return xp.asarray(attrs.divisor, dtype)
+    if how.divisor is not None:
+        return xp.asarray(how.divisor, dtype)
     total = xp.ones((), dtype)
     for k, (count, extent) in enumerate(zip(out, spatial)):
-        start = xp.arange(count) * attrs.stride[k] - attrs.padding[k]
-        room = extent + attrs.padding[k] if attrs.count_include_pad else extent
-        stop = xp.minimum(start + attrs.kernel[k], room)
-        first = start if attrs.count_include_pad else xp.maximum(start, 0)
+        stride, padding, _ = how.window.at(k)
+        start = xp.arange(count) * stride - padding
+        room = extent + padding if how.count_include_pad else extent
+        stop = xp.minimum(start + how.kernel[k], room)
+        first = start if how.count_include_pad else xp.maximum(start, 0)
         total = total[..., None] * (stop - first).astype(dtype)
     return total
 
 
-def average_array(xp: Any, attrs: Any, out: Ints, x: Array) -> Array:
+def average_array(xp: Any, how: Averaging, out: Ints, x: Array) -> Array:
     """Return the means of the windows of x."""
-    dtype, spatial, ones = x.dtype, x.shape[2:], (1,) * len(out)
+    dtype, spatial = x.dtype, x.shape[2:]
     x = _work(x)
-    shape = _padded_shape(spatial, out, attrs.kernel, attrs.stride, attrs.padding, ones)
-    padded = _pad(xp, x, attrs.padding, shape, 0.0)
+    shape = _padded_shape(spatial, out, how.kernel, how.window)
+    padded = _pad(xp, x, how.window.padding, shape, 0.0)
     total = xp.zeros((*x.shape[:2], *out), x.dtype)
-    for at in itertools.product(*map(range, attrs.kernel)):
-        total += padded[_slices(at, out, attrs.stride, ones)]
-    total /= _counts(xp, attrs, out, spatial, x.dtype)
+    for at in itertools.product(*map(range, how.kernel)):
+        total += padded[_slices(at, out, how.window)]
+    total /= _counts(xp, how, out, spatial, x.dtype)
     return total.astype(dtype, copy=False)
 
 
-def average_grad_array(xp: Any, attrs: Any, spatial: Any, g: Array) -> Array:
+def average_grad_array(xp: Any, how: Averaging, spatial: Ints, g: Array) -> Array:
     """Return the cotangent of x whose windows' means have the cotangent g."""
     dtype, out = g.dtype, g.shape[2:]
-    ones = (1,) * len(out)
     g = _work(g)
-    part = g / _counts(xp, attrs, out, spatial, g.dtype)
-    shape = _padded_shape(spatial, out, attrs.kernel, attrs.stride, attrs.padding, ones)
+    part = g / _counts(xp, how, out, spatial, g.dtype)
+    shape = _padded_shape(spatial, out, how.kernel, how.window)
     total = xp.zeros((*g.shape[:2], *shape), g.dtype)
-    for at in itertools.product(*map(range, attrs.kernel)):
-        total[_slices(at, out, attrs.stride, ones)] += part
-    result = xp.ascontiguousarray(total[_inner(attrs.padding, spatial)])
+    for at in itertools.product(*map(range, how.kernel)):
+        total[_slices(at, out, how.window)] += part
+    result = xp.ascontiguousarray(total[_inner(how.window.padding, spatial)])
     return result.astype(dtype, copy=False)

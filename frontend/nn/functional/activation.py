@@ -67,7 +67,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """Return the input where positive, `weight` times it elsewhere; one weight, or one a channel."""
+    """Return the input where positive, `weight` (one, or one a channel) times it elsewhere."""
     _floating(input, "prelu")
     if weight.dim() > 1 or (weight.numel() != 1 and weight.numel() != input.shape[1]):
         raise RuntimeError(

@@ -2,8 +2,8 @@
 
 Workers are daemon threads of Python that enter native code once and stay there, without the GIL,
 until the pool goes. A pool goes when nothing uses it any more: after `set_num_threads`, calls that
-are under way finish on the old one. A forked child has no workers and starts its own pool at its
-first call.
+are under way finish on the old one. Before a fork the workers leave, and parent and child each
+start their own at their next call.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ctypes
 import os
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,21 @@ class ThreadPool:
         self.threads = len(workers) + 1
         self.address = address if workers else 0
         self._workers = tuple(workers)
-        self._stop = weakref.finalize(self, _stop, support, memory, address)
+        self._stop = partial(_stop, support, memory, address)
+        self._finalizer = weakref.finalize(self, self._stop)
         # Not at exit, where a daemon thread may be in the middle of a call; see `_stop_at_exit`.
-        self._stop.atexit = False
+        self._finalizer.atexit = False
 
-    def close(self, timeout: float) -> None:
-        """Ask the workers to leave and wait for them; leaves them be if a call is using them."""
-        if self.address != 0 and self._stop() == 0:
-            for worker in self._workers:
-                worker.join(timeout)
+    def close(self, timeout: float) -> bool:
+        """Ask the workers to leave and wait for them; False if a call is using them."""
+        if self.address == 0:
+            return True
+        if self._stop() != 0:
+            return False
+        self._finalizer.detach()
+        for worker in self._workers:
+            worker.join(timeout)
+        return True
 
 
 def _stop(support: Support, memory: Any, address: int) -> int:
@@ -171,10 +178,20 @@ def _quota() -> int:
         return _MOST_THREADS
 
 
+def _before_fork() -> None:
+    """Stop the workers: a process is forked best without threads, and both sides start anew."""
+    global _pool
+    pool = _pool
+    if pool is not None and pool.close(timeout=1.0):
+        with _lock:
+            if _pool is pool:
+                _pool = None
+
+
 def _after_fork_in_child() -> None:
     global _lock, _pool
     _lock = threading.Lock()
-    _pool = None  # its workers exist in the parent only
+    _pool = None  # if a call of another thread kept its workers, they are not here
 
 
 def _stop_at_exit() -> None:
@@ -184,5 +201,5 @@ def _stop_at_exit() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 atexit.register(_stop_at_exit)

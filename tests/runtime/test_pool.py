@@ -107,12 +107,11 @@ def test_the_number_of_threads_is_checked() -> None:
 
 
 CHILD = """
-import os, sys, warnings
+import os, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from tests.runtime import test_pool
 from smelt.runtime import set_num_threads
-warnings.simplefilter("ignore")  # Python warns of fork in a process with threads
 set_num_threads(2)
 program = test_pool.double()
 test_pool.check(program, 1000)

@@ -15,6 +15,7 @@ stages, in order; a stage reads what earlier stages reduced only at its own oute
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,6 +41,9 @@ _NUMBER = {axis: number for number, axis in enumerate(_AXES)}
 # Below this many products, or with a side shorter than this, a product is an ordinary reduction.
 _CONTRACTION_WORK = 8192
 _CONTRACTION_SIDE = 4
+
+# Up to so many points, a window (of a pooling, say) is unrolled and not a reduction any more.
+_UNROLLED_WINDOW = 9
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,41 @@ def is_template_contraction(node: Node) -> bool:
 
 
 @lru_cache(maxsize=1 << 15)
+def is_reduction(node: Node) -> bool:
+    """Tell whether a node is reduced by loops; small windows are unrolled instead."""
+    stage = definition(node)
+    assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
+    return bool(stage.reduce_axes) and not _is_small(stage)
+
+
+def _is_small(stage: Stage) -> bool:
+    extents = [stage.domain[a] for a in stage.reduce_axes]
+    return dims.is_static(*extents) and 0 < _product(extents) <= _UNROLLED_WINDOW
+
+
+def domains_of(node: Node, point: Point) -> tuple[Point, ...]:
+    """Return the points of a node's domain that make up its result at `point`.
+
+    For an unrolled window these are all of its points, in order; otherwise the one point itself.
+    """
+    stage = definition(node)
+    assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
+    if not stage.reduce_axes or is_reduction(node):
+        return (point,)
+    counts = (stage.domain[a] for a in stage.reduce_axes)
+    found: list[Point] = []
+    for window in itertools.product(*(range(c) for c in counts if isinstance(c, int))):
+        kept, offsets = iter(point), iter(window)
+        found.append(
+            tuple(
+                integer(next(offsets)) if a in stage.reduce_axes else next(kept)
+                for a in range(len(stage.domain))
+            )
+        )
+    return tuple(found)
+
+
+@lru_cache(maxsize=1 << 15)
 def node_cost(node: Node) -> float:
     """Return the cost of one evaluation of a node's body."""
     stage = definition(node)
@@ -139,7 +178,10 @@ def node_cost(node: Node) -> float:
     if stage.combine is not None:
         exprs += stage.combine.combine
     exprs += [r.inside for r in stage.readers if r.inside is not None]
-    return float(
+    times = 1
+    if stage.reduce_axes and not is_reduction(node):
+        times = _product(stage.domain[a] for a in stage.reduce_axes)
+    return times * float(
         sum(
             SCALAR_OPS[e.op].cost.value
             for x in exprs
@@ -246,7 +288,7 @@ class _Planner:
                 return Group(self.nodes, self.outputs, {}, (), (), {}, {}, None, node)
             self.stages[node] = found
         products = [n for n in self.nodes if is_template_contraction(n)]
-        reductions = [n for n in self.nodes if self.stages[n].reduce_axes]
+        reductions = [n for n in self.nodes if is_reduction(n)]
         if len(products) > 1:
             raise Illegal("a kernel holds one contraction")
         if products and len(reductions) > 1:
@@ -320,6 +362,8 @@ class _Planner:
     def backward(self, node: Node) -> None:
         """Carry coordinates from the results of a node to its operands."""
         stage = self.stages[node]
+        if stage.reduce_axes and not is_reduction(node):
+            return
         if node not in self.domains:
             placed = next((v for v in node.outputs if v in self.coordinates), None)
             if placed is None:
@@ -343,9 +387,9 @@ class _Planner:
 
     def forward(self, node: Node, broadcasting: bool) -> None:
         """Carry coordinates from an operand of a node to its results."""
-        if node in self.domains:
-            return
         stage = self.stages[node]
+        if node in self.domains or (stage.reduce_axes and not is_reduction(node)):
+            return
         for reader in stage.readers:
             if reader.operand >= len(node.inputs) or reader.inside is not None:
                 continue
@@ -398,8 +442,7 @@ class _Planner:
         key = (value, point)
         found = self.levels.get(key)
         if found is None:
-            stage = self.stages[node]
-            if stage.reduce_axes:
+            if is_reduction(node):
                 inner_point(self.coordinates[value], point, outer, node.op.name)
                 point = self.coordinates[value]
                 if (value, point) in self.levels:
@@ -425,7 +468,8 @@ class _Planner:
         found = self.reads.get((node, domain))
         if found is None:
             found = self.reads[node, domain] = tuple(
-                (node.inputs[r.operand], mapped(r.index, domain, self.ranges))
+                (node.inputs[r.operand], mapped(r.index, point, self.ranges))
+                for point in domains_of(node, domain)
                 for r in self.stages[node].readers
                 if r.operand < len(node.inputs)
             )
@@ -451,7 +495,7 @@ class _Planner:
                 Reduction(node, _renamed(domain, renamed), tuple(renamed[a] for a in kept))
             )
         for value in self.outputs:
-            if self.stages[self.producers[value]].reduce_axes:
+            if is_reduction(self.producers[value]):
                 continue
             point = self.coordinates[value]
             axes = inner_axes(point, self.extents, shared)

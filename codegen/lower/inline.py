@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from smelt.ir import index, scalar
 from smelt.ir.graph import Node, Value
-from smelt.ir.group import Point, definition
+from smelt.ir.group import Point, definition, domains_of
 from smelt.ir.loop.builder import Names
 from smelt.ir.loop.grammar import Check
 from smelt.ir.scalar import Const, Expr, Read, Var, integer
-from smelt.ir.structured import Reader, Stage
+from smelt.ir.structured import Reader, Stage, accumulated, left, right
 from smelt.ir.types import Shape
 
 Source = Callable[[Value, Point], Expr | None]
@@ -63,7 +63,7 @@ class Inliner:
             found = self.source(value, point)
             if found is None:
                 node = self.producers[value]
-                results = self.body(node, point)
+                results = self.results(node, point)
                 for output, expr in zip(node.outputs, results, strict=True):
                     self._known[output, point] = expr
                 found = results[node.outputs.index(value)]
@@ -73,6 +73,29 @@ class Inliner:
     def known(self, value: Value, point: Point) -> Expr | None:
         """Return the element of `value` at `point` if it has been asked for."""
         return self._known.get((value, point))
+
+    def results(self, node: Node, point: Point) -> tuple[Expr, ...]:
+        """Return the results of a node at a point, a small window folded into one expression."""
+        stage = definition(node)
+        assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
+        if stage.combine is None:
+            return self.body(node, point)
+        totals: tuple[Expr, ...] | None = None
+        for domain in domains_of(node, point):
+            parts = self.body(node, domain)
+            if totals is None:
+                totals = parts
+                continue
+            values: dict[Expr, Expr] = {}
+            for k, (total, part) in enumerate(zip(totals, parts)):
+                values[left(k, total.dtype)] = total
+                values[right(k, part.dtype)] = part
+            totals = tuple(scalar.substitute(e, values) for e in stage.combine.combine)
+        assert totals is not None, "a window has a point"
+        finished: dict[Expr, Expr] = {
+            accumulated(k, total.dtype): total for k, total in enumerate(totals)
+        }
+        return tuple(self.moved(e, finished) for e in stage.results)
 
     def body(self, node: Node, domain: Point) -> tuple[Expr, ...]:
         """Return the body of a node's stage at a point of its domain."""

@@ -33,10 +33,42 @@ def nest(
     """
     if any(extent == 0 for _, extent in loops):
         items = [i for i in items if isinstance(i, Check) and not _is_vacuous(i, bound)]
+    same = _Same()
+    items = [same.item(item) for item in items]
+    bound = {variable: same.expr(value) for variable, value in bound.items()}
     work = _Binder(loops, items, bound, names)
     for item in items:
         work.add(item)
     return work.finish(loops)
+
+
+class _Same:
+    """Makes equal expressions one object, so that they are computed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[Expr, Expr] = {}
+        self.done: dict[int, Expr] = {}
+        self.keep: list[Expr] = []
+
+    def expr(self, expr: Expr) -> Expr:
+        """Return the one object that stands for `expr`."""
+        if isinstance(expr, Const | Var | Read):
+            return expr
+        found = self.done.get(id(expr))
+        if found is None:
+            # Parts first: then comparing two wholes compares objects, not trees.
+            whole = scalar.rebuild(expr, self.expr) if isinstance(expr, Apply) else expr
+            found = self.done[id(expr)] = self.known.setdefault(whole, whole)
+            self.keep.append(expr)
+        return found
+
+    def item(self, item: Item) -> Item:
+        """Return a statement over such objects."""
+        if isinstance(item, Check):
+            parts = (self.expr(e) for e in (item.holds, item.value, item.limit))
+            holds, value, limit = parts
+            return Check(holds, item.code, value, limit)
+        return replace(item, value=self.expr(item.value))
 
 
 @dataclass

@@ -11,15 +11,13 @@ from smelt.ir import dtypes, registry
 from smelt.ir.dim import symbol
 from smelt.ir.errors import ArgumentError, DTypeError
 from smelt.ir.evaluate import NUMPY_RULES, evaluate_decomposed
+from smelt.ir.ops.philox import PhiloxAttrs, philox_block, words
 from smelt.ir.ops.quantile import normal_quantile
 from smelt.ir.ops.random import (
     DropoutAttrs,
-    PhiloxAttrs,
     RandintAttrs,
     RandpermAttrs,
     UniformAttrs,
-    philox_block,
-    words,
     words_drawn,
 )
 from smelt.ir.types import TensorType

@@ -27,7 +27,7 @@ def type_of(array: Any) -> TensorType:
 
 
 def same_bits(a: Any, b: Any) -> bool:
-    """Tell whether two arrays agree in dtype, shape and every bit; one NaN is as good as another."""
+    """Tell whether two arrays agree in dtype, shape and every bit, but for the bits of NaNs."""
     a, b = np.asarray(a), np.asarray(b)
     if a.dtype != b.dtype or a.shape != b.shape:
         return False

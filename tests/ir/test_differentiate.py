@@ -48,15 +48,25 @@ def test_gradients_of_region_ops(op: OpDef) -> None:
         floats = [k for k, v in enumerate(graph.inputs) if v.type.dtype.is_floating_point]
         for k, gradient in zip(floats, found, strict=True):
             direction = random.standard_normal(gradient.shape)
-
-            def along(step: float, k: int = k, direction: np.ndarray = direction) -> float:
-                operands = list(sample.operands)
-                operands[k] = np.asarray(operands[k] + step * direction)
-                results = run_graph(graph, operands)
-                return sum(float((y * s).sum()) for y, s in zip(results, seeds))
-
-            slope = (along(1e-6) - along(-1e-6)) / 2e-6
+            slope = slope_along(direction, k, graph, sample.operands, seeds)
             np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=1e-6, atol=1e-7)
+
+
+def slope_along(
+    direction: np.ndarray,
+    position: int,
+    graph: Graph,
+    operands: tuple[np.ndarray, ...],
+    seeds: list[np.ndarray],
+) -> float:
+    """Return the derivative of the sum of outputs times seeds as one operand moves."""
+
+    def value(step: float) -> float:
+        moved = list(operands)
+        moved[position] = np.asarray(moved[position] + step * direction)
+        return sum(float((y * s).sum()) for y, s in zip(run_graph(graph, moved), seeds))
+
+    return (value(1e-6) - value(-1e-6)) / 2e-6
 
 
 def gradients_of(text: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -22,6 +22,7 @@ from smelt.ir.ops.convolution_arrays import (
     weight_grad_array,
 )
 from smelt.ir.ops.convolution_stages import conv_stage, input_grad_stage, weight_grad_stage
+from smelt.ir.ops.inference import same_shape
 from smelt.ir.ops.sliding import Window, check_numbers, out_extent
 from smelt.ir.structured import Stage
 from smelt.ir.types import Shape, TensorType, static_shape
@@ -118,7 +119,7 @@ def _check_groups(op: str, attrs: Attrs, channels: int | Dim, name: str, type: T
 
 def _infer_conv(attrs: ConvAttrs, x: TensorType, w: TensorType) -> tuple[TensorType, ...]:
     _check_pair("conv", attrs, x=x, w=w)
-    if not expect.same_extents((x.shape[1],), (w.shape[1] * attrs.groups,)):
+    if not same_shape((x.shape[1],), (w.shape[1] * attrs.groups,)):
         expect.mismatch(
             "conv", f"x must have {w.shape[1]} * {attrs.groups} channels, as w asks", x=x, w=w
         )
@@ -137,7 +138,7 @@ def _infer_input_grad(
 ) -> tuple[TensorType, ...]:
     op = "conv_input_grad"
     _check_pair(op, attrs, g=g, w=w)
-    if not expect.same_extents((g.shape[1],), (w.shape[0],)):
+    if not same_shape((g.shape[1],), (w.shape[0],)):
         expect.mismatch(op, "g must have as many channels as w has rows", g=g, w=w)
     _check_groups(op, attrs, w.shape[0], "w", w)
     _check_grad(op, attrs, g, attrs.input_shape, w.shape[2:])
@@ -150,7 +151,7 @@ def _infer_weight_grad(
 ) -> tuple[TensorType, ...]:
     op = "conv_weight_grad"
     _check_pair(op, attrs, x=x, g=g)
-    if not expect.same_extents((x.shape[0],), (g.shape[0],)):
+    if not same_shape((x.shape[0],), (g.shape[0],)):
         expect.mismatch(op, "operands differ in batch size", x=x, g=g)
     _check_groups(op, attrs, x.shape[1], "x", x)
     _check_groups(op, attrs, g.shape[1], "g", g)

@@ -1,14 +1,27 @@
-"""What inference rules expect of operands and attributes, with messages that say what arrived."""
+"""The checks of `inference` with operands named by keyword, and a few more of the kind.
+
+expect.floating("mse_loss", x=x, y=y)        # mse_loss: y must have a floating-point dtype, …
+expect.of_shape("conv", (2, 3), w=w)         # conv: w must have shape [2,3], but is f32[2,4]
+"""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
-from smelt.ir import dim as dims
 from smelt.ir import dtypes
 from smelt.ir.dim import Dim
 from smelt.ir.dtypes import DType
-from smelt.ir.errors import ArgumentError, DimensionError, DTypeError, TypeInferenceError
+from smelt.ir.errors import ArgumentError, TypeInferenceError
+from smelt.ir.ops.inference import (
+    FLOAT,
+    expect_dim,
+    expect_dtype,
+    expect_kind,
+    expect_rank,
+    expect_same_dtype,
+    expect_same_shape,
+    same_shape,
+)
 from smelt.ir.types import Shape, TensorType
 
 
@@ -21,15 +34,13 @@ def mismatch(op: str, expected: str, **arrived: TensorType) -> NoReturn:
 def floating(op: str, **types: TensorType) -> None:
     """Require operands of a real floating-point dtype."""
     for name, type in types.items():
-        if not type.dtype.is_floating_point:
-            raise DTypeError(f"{op}: {name} must be floating-point, but is {type}")
+        expect_kind(op, name, type, FLOAT)
 
 
 def of_dtype(op: str, dtype: DType, **types: TensorType) -> None:
     """Require operands of exactly `dtype`."""
     for name, type in types.items():
-        if type.dtype is not dtype:
-            raise DTypeError(f"{op}: {name} must be {dtype.name}, but is {type}")
+        expect_dtype(op, name, type, dtype)
 
 
 def indices(op: str, **types: TensorType) -> None:
@@ -39,28 +50,19 @@ def indices(op: str, **types: TensorType) -> None:
 
 def same_dtype(op: str, **types: TensorType) -> None:
     """Require operands of one dtype."""
-    if len({id(t.dtype) for t in types.values()}) > 1:
-        found = ", ".join(f"{name} is {type}" for name, type in types.items())
-        raise DTypeError(f"{op}: operands differ in dtype: {found}")
+    expect_same_dtype(op, list(types), list(types.values()))
 
 
 def same_type(op: str, **types: TensorType) -> None:
     """Require operands of one dtype and shape."""
     same_dtype(op, **types)
-    first = next(iter(types.values()))
-    if not all(same_extents(t.shape, first.shape) for t in types.values()):
-        mismatch(op, "operands differ in shape", **types)
-
-
-def same_extents(a: Shape, b: Shape) -> bool:
-    """Tell whether two shapes are equal, asking about symbolic dimensions where needed."""
-    return a == b or (len(a) == len(b) and all(map(dims.same, a, b)))
+    expect_same_shape(op, list(types), list(types.values()))
 
 
 def of_shape(op: str, shape: Shape, **types: TensorType) -> None:
     """Require operands of exactly `shape`."""
     for name, type in types.items():
-        if not same_extents(type.shape, shape):
+        if not same_shape(type.shape, shape):
             expected = ",".join(map(str, shape))
             raise TypeInferenceError(f"{op}: {name} must have shape [{expected}], but is {type}")
 
@@ -68,16 +70,12 @@ def of_shape(op: str, shape: Shape, **types: TensorType) -> None:
 def at_least_rank(op: str, rank: int, **types: TensorType) -> None:
     """Require operands of at least `rank` dimensions."""
     for name, type in types.items():
-        if type.rank < rank:
-            raise TypeInferenceError(
-                f"{op}: {name} must have at least {rank} dimensions, but is {type}"
-            )
+        expect_rank(op, name, type, rank, None)
 
 
-def dim_of(op: str, dim: int, type: TensorType, name: str = "x") -> None:
+def dim_of(op: str, dim: int, type: TensorType) -> None:
     """Require that `dim` is the number of a dimension of `type`."""
-    if not 0 <= dim < type.rank:
-        raise DimensionError(f"{op}: dim is {dim}, but {name} is {type}")
+    expect_dim(op, "dim", dim, type.rank)
 
 
 def argument(op: str, holds: bool, what: str) -> None:
@@ -88,11 +86,8 @@ def argument(op: str, holds: bool, what: str) -> None:
 
 def reduction(op: str, name: str) -> None:
     """Require the name of a reduction of losses."""
-    argument(
-        op,
-        name in ("none", "mean", "sum"),
-        f"reduction must be 'none', 'mean' or 'sum', not {name!r}",
-    )
+    known = ("none", "mean", "sum")
+    argument(op, name in known, f"reduction must be 'none', 'mean' or 'sum', not {name!r}")
 
 
 def positive(extent: int | Dim) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from smelt.ir import dtypes
 from smelt.ir.op import Decompose, OpDef, Operand, Rules, Sample, Saved, Vjp
 from smelt.ir.ops import expect, sampling
+from smelt.ir.ops.inference import same_shape
 from smelt.ir.ops.pointwise import widened
 from smelt.ir.types import TensorType
 
@@ -139,8 +140,8 @@ def _infer_attention(
     batch = q.shape[:-2]
     fits = (
         q.rank == k.rank == v.rank
-        and expect.same_extents((*batch, q.shape[-1]), (*k.shape[:-2], k.shape[-1]))
-        and expect.same_extents((*batch, k.shape[-2]), v.shape[:-1])
+        and same_shape((*batch, q.shape[-1]), (*k.shape[:-2], k.shape[-1]))
+        and same_shape((*batch, k.shape[-2]), v.shape[:-1])
     )
     if not fits:
         expect.mismatch(op, "q [*b,m,d], k [*b,n,d] and v [*b,n,e] do not fit", q=q, k=k, v=v)

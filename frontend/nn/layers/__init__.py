@@ -1,0 +1,1 @@
+"""The layers of `smelt.nn`, one file a family."""

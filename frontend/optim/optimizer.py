@@ -273,11 +273,11 @@ class Optimizer(ABC):
                 group.setdefault(name, default)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        groups: list[str] = []
         for number, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {number}")
-            lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
-        return "\n".join([*lines, ")"])
+            options = [f"    {k}: {group[k]}\n" for k in sorted(group) if k != "params"]
+            groups.append(f"\nParameter Group {number}\n{''.join(options)}")
+        return f"{type(self).__name__} ({''.join(groups)})"
 
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,11 +100,13 @@ def lower(
 ) -> tuple[Program, Program]:
     """Return the program of an optimised graph, as lowered and as scheduled for `target`."""
     from smelt.codegen.lower.program import lower as lower_graph
-    from smelt.codegen.schedule import schedule
+    from smelt.codegen.schedule.pipeline import schedule_kernel
     from smelt.passes.memory_plan import plan_memory
 
     program = lower_graph(graph, target, input_layouts=layouts, donate=donated)
-    return program, schedule(plan_memory(program, donated), target)
+    planned = plan_memory(program, donated)
+    kernels = tuple(schedule_kernel(kernel, target) for kernel in planned.kernels)
+    return program, replace(planned, kernels=kernels)
 
 
 def _compile(

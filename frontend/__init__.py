@@ -18,6 +18,7 @@ from smelt.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
+from smelt.compile import compile, trace
 from smelt.constructors import (
     BFloat16Tensor,
     BoolTensor,
@@ -78,9 +79,11 @@ from smelt.tensor import Tensor
 
 if TYPE_CHECKING:
     from smelt import nn, optim, utils
-    from smelt.compile import compile, trace
 
 __version__ = "0.1.0"
+
+# The function, not the submodule of that name, which the import above has set.
+tensor = names.tensor
 
 # PyTorch's other names of dtypes and constants.
 dtype = DType
@@ -182,15 +185,12 @@ __all__ = [
 ]
 __all__ += names.__all__
 
-_LAZY = {"compile": "smelt.compile", "trace": "smelt.compile"}
 _LAZY_MODULES = ("nn", "optim", "utils")
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
     if name in _LAZY_MODULES:
         return importlib.import_module(f"smelt.{name}")
     raise AttributeError(f"module 'smelt' has no attribute {name!r}")

@@ -74,15 +74,22 @@ class TensorBase:
         if storage is None:
             array = self._array
             assert array is not None, "a tensor has an array or a storage"
-            storage = self._own_storage = Storage(array.reshape(-1), self.dtype)
+            flat = array.reshape(-1) if array.flags.c_contiguous else _flat_span(array)
+            storage = self._own_storage = Storage(flat, self.dtype)
         return storage
 
     @property
     def _layout(self) -> Layout:
         layout = self._own_layout
         if layout is None:
-            assert self._array is not None, "a tensor has an array or a layout"
-            layout = self._own_layout = row_major(self._array.shape)
+            array = self._array
+            assert array is not None, "a tensor has an array or a layout"
+            if array.flags.c_contiguous:
+                layout = row_major(array.shape)
+            else:
+                step = array.itemsize
+                layout = Layout(0, array.shape, tuple([s // step for s in array.strides]))
+            self._own_layout = layout
         return layout
 
     @property
@@ -119,6 +126,12 @@ class TensorBase:
         if array is None:
             array = self._array = view_of(self._storage.array, self._layout)
         return array
+
+
+def _flat_span(array: Array) -> Array:
+    """Return the memory from the first to the last element, strides being non-negative."""
+    span = 1 + sum((n - 1) * s for n, s in zip(array.shape, array.strides)) // array.itemsize
+    return np.lib.stride_tricks.as_strided(array, (span,), (array.itemsize,))
 
 
 def view_of(memory: Array, layout: Layout) -> Array:

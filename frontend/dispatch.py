@@ -320,7 +320,7 @@ def expand(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def passing(array: Array, dtype: DType) -> Tensor:
-    """Return an operand for one application, whose storage nobody may ask for."""
+    """Return an operand for one application: an array with any strides, 0 among them."""
     tensor = wrap(_EMPTY, dtype)
     tensor._array = array
     return tensor

@@ -41,8 +41,9 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     if alpha != 1:
         other = _scaled(input, other, alpha, "sub")
     dtype = _common(input, other, "sub")
-    if dtype is dtypes.bool_:
-        raise DTypeError("sub: bools have no difference; use ^ or logical_xor() instead of -")
+    for x in (input, other):
+        if isinstance(x, bool) or (isinstance(x, TensorBase) and x.dtype is dtypes.bool_):
+            raise DTypeError("sub: bools have no difference; use ^ or logical_xor() instead of -")
     return binary(_SUB, "sub", input, other, dtype)
 
 
@@ -198,11 +199,13 @@ def square(input: Tensor) -> Tensor:
 
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """Return the greater of two elements; NaN if either is."""
+    operands.expect_tensor(other, "maximum", "other")
     return binary(_MAXIMUM, "maximum", input, other)
 
 
 def minimum(input: Tensor, other: Tensor) -> Tensor:
     """Return the lesser of two elements; NaN if either is."""
+    operands.expect_tensor(other, "minimum", "other")
     return binary(_MINIMUM, "minimum", input, other)
 
 
@@ -256,13 +259,15 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """Return sqrt(input² + other²), scaled so that squares do not overflow."""
-    a, b = meet("hypot", (input, other), None)
+    dtype = operands.float_dtype(input, other)
+    a, b = meet("hypot", (input, other), dtype.accumulator)
     a, b = abs(a), abs(b)
     high, low = maximum(a, b), minimum(a, b)
     nonzero = binary(op("gt"), "hypot", high, 0)
     ratio = where_number(nonzero, div(low, high), 0)
     bounded = mul(high, sqrt(add(square(ratio), 1)))
-    return where_tensor(binary(op("eq"), "hypot", high, float("inf")), high, bounded)
+    result = where_tensor(binary(op("eq"), "hypot", high, float("inf")), high, bounded)
+    return cast(result, dtype)
 
 
 def where_number(condition: Tensor, x: Tensor, other: Number) -> Tensor:

@@ -242,10 +242,6 @@ def put(x: Tensor, index: Any, value: Operand) -> None:
     """Do `x[index] = value`."""
     found = plan(x, index)
     view = found.view
-    if isinstance(value, (list, tuple, np.ndarray)):
-        from smelt.functions.creation import as_tensor
-
-        value = as_tensor(value, dtype=x.dtype)
     if not isinstance(value, TensorBase) and not operands.is_number(value):
         raise TypeError(f"can't assign a {type(value).__name__} to a {x.dtype.torch_name} tensor")
     source = operands.to_tensor(value, x.dtype)

@@ -32,7 +32,7 @@ def _listed(tensors: Any, function: str) -> list[Tensor]:
                 f"not {type(x).__name__}"
             )
     if not tensors:
-        raise TypeInferenceError(f"{function}: expects a non-empty list of tensors")
+        raise ArgumentError(f"{function}: expects a non-empty list of tensors")
     return list(tensors)
 
 
@@ -224,7 +224,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         grids.append(views.expand(views.reshape(x, own), shape))
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
-        grids = [views.transpose(g, 0, 1) for g in grids]
     return tuple(grids)
 
 

@@ -69,9 +69,11 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Val
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the median, the lower of two; with dim, also where it stood. NaN wins."""
     if dim is None:
-        flat = views.reshape(input, -1)
-        return median(flat, 0).values
+        if not input.numel():
+            return reductions.apply_full(float("nan"), (), input.dtype)
+        return median(views.reshape(input, -1), 0).values
     at = one_dim(dim, input.dim(), "median")
+    reductions.expect_elements(input, at, "median")
     if input.dim() == 0:
         return sort(input)
     values, indices = sort(input, at)

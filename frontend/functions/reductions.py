@@ -95,7 +95,10 @@ def std(
     correction: int | None = None,
 ) -> Tensor:
     """Return the square root of the variance over dims."""
-    return arithmetic.sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+    _expect_float(input, "std")
+    wide = cast(input, input.dtype.accumulator)
+    found = arithmetic.sqrt(var(wide, dim, unbiased, keepdim, correction=correction))
+    return cast(found, input.dtype)
 
 
 def var_mean(
@@ -114,13 +117,13 @@ def std_mean(
 
 def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """Return the greatest element over dims; equal ones share the gradient."""
-    _expect_elements(input, dim, "amax")
+    expect_elements(input, dim, "amax")
     return _reduced("amax", input, many_dims(dim, len(input._sizes), "amax"), keepdim)
 
 
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """Return the least element over dims; equal ones share the gradient."""
-    _expect_elements(input, dim, "amin")
+    expect_elements(input, dim, "amin")
     return _reduced("amin", input, many_dims(dim, len(input._sizes), "amin"), keepdim)
 
 
@@ -145,14 +148,14 @@ def min(
 
 def _extreme(input: Tensor, dim: Any, keepdim: bool, which: str) -> Any:
     if dim is None:
-        _expect_elements(input, None, which)
+        expect_elements(input, None, which)
         return _reduced("a" + which, input, tuple(range(len(input._sizes))), False)
     if isinstance(dim, TensorBase):
         other: Any = dim
         chosen = arithmetic.maximum if which == "max" else arithmetic.minimum
         return chosen(input, other)
     at = one_dim(dim, len(input._sizes), which)
-    _expect_elements(input, at, which)
+    expect_elements(input, at, which)
     if not input._sizes:
         return ValuesIndices(views.clone(input), apply_full(0, (), dtypes.int64))
     found = op("arg" + which)
@@ -177,7 +180,7 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     operands.expect_tensor(input, name, "input")
-    _expect_elements(input, dim, name)
+    expect_elements(input, dim, name)
     rank = len(input._sizes)
     at = None if dim is None else one_dim(dim, rank, name)
     if not rank:
@@ -201,7 +204,7 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 def _truth(name: str, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     operands.expect_tensor(input, name, "input")
-    dims = many_dims(dim, len(input._sizes), name)
+    dims = many_dims(dim, len(input._sizes), name, empty_means_all=False)
     result = _reduced(name, cast(input, dtypes.bool_), dims, keepdim)
     # PyTorch gives uint8 for uint8, for the sake of code older than bool tensors.
     return cast(result, dtypes.uint8) if input.dtype is dtypes.uint8 else result
@@ -215,7 +218,15 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """Return log(sum(exp(input))) over dims without overflow."""
     x = cast(input, operands.float_dtype(input))
-    return _reduced("logsumexp", x, many_dims(dim, len(x._sizes), "logsumexp"), keepdim)
+    dims = many_dims(dim, len(x._sizes), "logsumexp")
+    if any_size_is_zero(x, dims):
+        return transcendental.log(sum(x, dim, keepdim))
+    return _reduced("logsumexp", x, dims, keepdim)
+
+
+def any_size_is_zero(x: Tensor, dims: tuple[int, ...]) -> bool:
+    """Tell whether one of the dims has no positions."""
+    return builtins.any(x._sizes[d] == 0 for d in dims)
 
 
 def norm(
@@ -283,6 +294,8 @@ def cummin(input: Tensor, dim: int) -> ValuesIndices:
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Return log(cumsum(exp(input))) along dim, shifted by the greatest element of the row."""
+    if input.numel() == 0:
+        return views.clone(input)
     high = views.detach(amax(input, dim, keepdim=True))
     high = arithmetic.where_number(comparison.isfinite(high), high, 0)
     shifted = transcendental.exp(arithmetic.sub(input, high))
@@ -340,12 +353,13 @@ def _expect_float(x: Tensor, function: str) -> None:
         )
 
 
-def _expect_elements(x: Tensor, dim: Dims, function: str) -> None:
+def expect_elements(x: Tensor, dim: Dims, function: str) -> None:
+    """Raise an EmptyReductionError if one of the dims has no positions."""
     operands.expect_tensor(x, function, "input")
     for d in many_dims(dim, len(x._sizes), function):
         if x._sizes[d] == 0:
             found = TensorType(x.dtype, tuple(x._sizes))
-            raise (TypeInferenceError if dim is None else EmptyReductionError)(
+            raise EmptyReductionError(
                 f"{function}(): there is no such element among none: the input is {found}, and "
                 f"dimension {d}, which is reduced, has size 0"
             )

@@ -131,38 +131,42 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """Return log(input / (1 - input)), with input limited to [eps, 1 - eps] if given."""
-    x = input if input.dtype.kind is Kind.FLOAT else cast(input, operands.float_dtype(input))
+    dtype = operands.float_dtype(input)
+    x = cast(input, dtype.accumulator)
     if eps is not None:
         x = arithmetic.clamp(x, eps, 1 - eps)
-    return log(arithmetic.div(x, arithmetic.rsub(x, 1)))
+    return cast(log(arithmetic.div(x, arithmetic.rsub(x, 1))), dtype)
 
 
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """Return input * log(other), 0 where input is 0 and other is not NaN."""
-    x, y = operands.meet("xlogy", (input, other), operands.float_dtype(input, other))
+    dtype = operands.float_dtype(input, other)
+    x, y = operands.meet("xlogy", (input, other), dtype.accumulator)
     product = arithmetic.mul(x, log(y))
     zero = binary(op("eq"), "xlogy", x, 0)
     known = binary(op("eq"), "xlogy", y, y)
     both = binary(op("bitwise_and"), "xlogy", zero, known)
-    return arithmetic.where_tensor(both, operands.to_tensor(0.0, x.dtype), product)
+    return cast(arithmetic.where_tensor(both, operands.to_tensor(0.0, x.dtype), product), dtype)
 
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """Return log(exp(input) + exp(other)) without overflow."""
-    a, b = operands.meet("logaddexp", (input, other), operands.float_dtype(input, other))
+    dtype = operands.float_dtype(input, other)
+    a, b = operands.meet("logaddexp", (input, other), dtype.accumulator)
     high = arithmetic.maximum(a, b)
     gap = arithmetic.neg(arithmetic.abs(arithmetic.sub(a, b)))
     apart = arithmetic.add(high, log1p(exp(gap)))
     # Equal infinities have no difference.
-    return arithmetic.where_tensor(
-        binary(op("eq"), "logaddexp", a, b), arithmetic.add(a, math.log(2.0)), apart
-    )
+    equal = binary(op("eq"), "logaddexp", a, b)
+    return cast(arithmetic.where_tensor(equal, arithmetic.add(a, math.log(2.0)), apart), dtype)
 
 
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """Return log2(2**input + 2**other) without overflow."""
-    scaled = logaddexp(arithmetic.mul(input, math.log(2.0)), arithmetic.mul(other, math.log(2.0)))
-    return arithmetic.div(scaled, math.log(2.0))
+    dtype = operands.float_dtype(input, other)
+    a, b = operands.meet("logaddexp2", (input, other), dtype.accumulator)
+    scaled = logaddexp(arithmetic.mul(a, math.log(2.0)), arithmetic.mul(b, math.log(2.0)))
+    return cast(arithmetic.div(scaled, math.log(2.0)), dtype)
 
 
 def deg2rad(input: Tensor) -> Tensor:
@@ -177,12 +181,12 @@ def rad2deg(input: Tensor) -> Tensor:
 
 def sinc(input: Tensor) -> Tensor:
     """Return sin(πx) / (πx), 1 at 0."""
-    angle = arithmetic.mul(input, math.pi)
+    dtype = operands.float_dtype(input)
+    angle = arithmetic.mul(cast(input, dtype.accumulator), math.pi)
     zero = binary(op("eq"), "sinc", angle, 0)
     safe = arithmetic.where_tensor(zero, operands.to_tensor(1.0, angle.dtype), angle)
-    return arithmetic.where_tensor(
-        zero, operands.to_tensor(1.0, angle.dtype), arithmetic.div(sin(safe), safe)
-    )
+    one = operands.to_tensor(1.0, angle.dtype)
+    return cast(arithmetic.where_tensor(zero, one, arithmetic.div(sin(safe), safe)), dtype)
 
 
 def nan_to_num(

@@ -33,13 +33,12 @@ class Emitted:
     checked: bool
 
 
-def emit_kernel(module: Module, kernel: Kernel, aligned: frozenset[int]) -> Emitted:
+def emit_kernel(module: Module, kernel: Kernel) -> Emitted:
     """Return a kernel's functions; what they share with other kernels goes to `module`.
 
     Args:
         module: takes internal functions (vector maths) and declarations of intrinsics.
         kernel: what is emitted.
-        aligned: numbers of the parameters that are 64-byte aligned in every launch.
     """
     before = len(module.functions)
     w = Writer(module, contract=not kernel.precise, reassociate=not kernel.precise)
@@ -54,11 +53,9 @@ def emit_kernel(module: Module, kernel: Kernel, aligned: frozenset[int]) -> Emit
     emit_body(frame, Scope(variables=sizes, memory=pointers), kernel.body)
     w.line("ret void")
     parameters = ["ptr %context"]
-    for number, buffer in enumerate(kernel.params):
-        facts = ["ptr noalias", "align 64" if number in aligned else ""]
-        if buffer.name not in kernel.written:
-            facts.append("readonly")
-        parameters.append(" ".join([*filter(None, facts), pointers[buffer].pointer.text]))
+    for buffer in kernel.params:
+        facts = "ptr noalias" if buffer.name in kernel.written else "ptr noalias readonly"
+        parameters.append(f"{facts} {pointers[buffer].pointer.text}")
     parameters += [w.value(size).typed for size in sizes.values()]
     parameters.append("ptr noalias align 64 %scratch")
     head = [f"; {kernel.origin}"] if kernel.origin else []

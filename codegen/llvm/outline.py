@@ -37,7 +37,7 @@ def emit_parallel(frame: Frame, scope: Scope, loop: For, emit_body: EmitBody) ->
     for extent in extents:
         total = integers.mul(w, total, extent)
     frame.usage.outlined += 1
-    name = f"{frame.name}.{nest[-1].var.name}.{frame.usage.outlined}"
+    name = w.module.symbol(f"{frame.name}.{nest[-1].var.name}.{frame.usage.outlined}")
     captured = _captured(scope)
     environment = w.stack(8 * max(len(captured), 1), "environment")
     for slot, value in enumerate(captured):

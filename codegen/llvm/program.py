@@ -5,7 +5,8 @@ i32 run(context) -> DONE, DATA_ERROR or INTERRUPTED
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -45,6 +46,9 @@ class _Entry:
     tables: dict[str, Value] = field(default_factory=dict)
 
 
+_LOCAL_NAME = re.compile(r"%[\w.]+|^[\w.]+:", re.MULTILINE)
+_COMMENT = re.compile(r"^ *;.*\n", re.MULTILINE)
+
 _TABLES = {
     "input": Context.INPUTS,
     "output": Context.OUTPUTS,
@@ -56,15 +60,14 @@ _TABLES = {
 def emit_text(program: Program, target: Target) -> ProgramText:
     """Return the LLVM IR of a program."""
     module = Module(target)
-    launches = list(_launches(program.steps))
     emitted: dict[str, tuple[Kernel, Emitted]] = {}
     names: dict[str, str] = {}
     seen: dict[tuple[str, ...], str] = {}
     bodies: list[str] = []
     for kernel in program.kernels:
-        found = emit_kernel(module, kernel, _aligned(kernel, launches))
+        found = emit_kernel(module, kernel)
         emitted[kernel.name] = (kernel, found)
-        shape = _without_name(found)
+        shape = _shape(found)
         if shape not in seen:
             bodies.extend(found.functions)
         names[kernel.name] = seen.setdefault(shape, found.symbol)
@@ -77,41 +80,19 @@ def emit_text(program: Program, target: Target) -> ProgramText:
     return ProgramText(heading + module.text(), scratch)
 
 
-def _without_name(kernel: Emitted) -> tuple[str, ...]:
-    """Return what kernels of equal structure have in common."""
-    name = kernel.symbol
+def _shape(kernel: Emitted) -> tuple[str, ...]:
+    """Return what kernels of equal structure have in common: their text but for the names."""
+    numbers: dict[str, str] = {}
+
+    def anonymous(name: re.Match[str]) -> str:
+        bare = name[0].strip("%:")
+        return numbers.setdefault(bare, f"%{len(numbers)}")
+
+    own = re.compile(rf"@{re.escape(kernel.symbol)}(?=[.(])")
     return tuple(
-        "\n".join(
-            line.replace(f"@{name}(", "@(").replace(f"@{name}.", "@.")
-            for line in text.splitlines()
-            if not line.lstrip().startswith(";")
-        )
+        _LOCAL_NAME.sub(anonymous, own.sub("@", _COMMENT.sub("", text)))
         for text in kernel.functions
     )
-
-
-def _launches(steps: Iterable[Step]) -> Iterator[Launch]:
-    for step in steps:
-        match step:
-            case Launch():
-                yield step
-            case Branch(_, body, orelse):
-                yield from _launches(body)
-                yield from _launches(orelse)
-            case While(test, _, body):
-                yield from _launches(test)
-                yield from _launches(body)
-            case _:
-                assert_never(step)
-
-
-def _aligned(kernel: Kernel, launches: list[Launch]) -> frozenset[int]:
-    """Return the parameters that lie in the arena or among the constants in every launch."""
-    aligned = set(range(len(kernel.params)))
-    for launch in launches:
-        if launch.kernel == kernel.name:
-            aligned &= {i for i, p in enumerate(launch.places) if p.kind in ("arena", "constant")}
-    return frozenset(aligned)
 
 
 def _emit_entry(

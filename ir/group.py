@@ -16,6 +16,7 @@ stages, in order; a stage reads what earlier stages reduced only at its own oute
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -147,6 +148,49 @@ def _is_small(stage: Stage) -> bool:
     return dims.is_static(*extents) and 0 < _product(extents) <= _UNROLLED_WINDOW
 
 
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """How a node reads one operand.
+
+    Attributes:
+        value: the operand.
+        index: its index map.
+        plain: whether it is read everywhere, without a condition.
+        same: whether it is read at the very point of the domain.
+        covers: whether each of its elements is read exactly once.
+    """
+
+    value: Value
+    index: tuple[Expr, ...]
+    plain: bool
+    same: bool
+    covers: bool
+
+
+@lru_cache(maxsize=1 << 15)
+def _edges(node: Node) -> tuple[_Edge, ...]:
+    """Return how a node reads its operands; what planning asks of it again and again."""
+    stage = definition(node)
+    assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
+    found: list[_Edge] = []
+    for reader in stage.readers:
+        if reader.operand >= len(node.inputs):
+            continue
+        value = node.inputs[reader.operand]
+        covers = node.op.name == "reshape" or _covers(reader.index, value.type.shape, stage.domain)
+        # With equal extents, too: a slice that begins at 0 has the same map and a smaller domain.
+        same = reader.index == _AXES[: len(stage.domain)] and value.type.shape == stage.domain
+        plain = reader.inside is None
+        found.append(_Edge(value, reader.index, plain, same, covers and plain))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1 << 15)
+def _is_unrolled(node: Node) -> bool:
+    stage = definition(node)
+    return isinstance(stage, Stage) and bool(stage.reduce_axes) and not is_reduction(node)
+
+
 def domains_of(node: Node, point: Point) -> tuple[Point, ...]:
     """Return the points of a node's domain that make up its result at `point`.
 
@@ -275,6 +319,15 @@ class _Planner:
         self.ranges: dict[Var, index.Interval] = {DATA: index.UNBOUNDED}
         self.coordinates: dict[Value, Point] = {}
         self.domains: dict[Node, Point] = {}
+        self.users: dict[Value, list[Node]] = {}
+        for node in nodes:
+            for value in node.inputs:
+                self.users.setdefault(value, []).append(node)
+        # Nodes whose operands, and whose results, are to be given coordinates next.
+        self.upward: list[Node] = []
+        self.downward: deque[Node] = deque()
+        self.broadcasts: deque[Node] = deque()
+        self.spent: set[Node] = set()
         self.levels: dict[tuple[Value, Point], int] = {}
         self.reads: dict[tuple[Node, Point], tuple[tuple[Value, Point], ...]] = {}
 
@@ -323,95 +376,95 @@ class _Planner:
         """Give the first coordinates."""
         if reductions:
             node = reductions[0]
-            stage = self.stages[node]
-            self.domains[node] = tuple(self.fresh(e) for e in stage.domain)
-            self.place(node)
+            self.enter(node, tuple(self.fresh(e) for e in self.stages[node].domain))
         else:
             last = self.outputs[-1]
-            self.coordinates[last] = tuple(self.fresh(e) for e in last.type.shape)
+            self.give(last, tuple(self.fresh(e) for e in last.type.shape))
 
-    def place(self, node: Node) -> None:
-        """Give the results of a node with a known domain their coordinates."""
-        domain = self.domains[node]
-        kept = tuple(domain[a] for a in self.stages[node].parallel_axes)
+    def enter(self, node: Node, domain: Point) -> None:
+        """Note where the axes of a node lie, and with them its results."""
+        self.domains[node] = domain
+        stage = self.stages[node]
+        kept = tuple(domain[a] for a in stage.parallel_axes) if stage.reduce_axes else domain
         for value in node.outputs:
-            self.coordinates.setdefault(value, kept)
+            self.give(value, kept)
+        self.upward.append(node)
+
+    def give(self, value: Value, point: Point) -> None:
+        """Give a value its coordinates, unless it has them."""
+        if value in self.coordinates:
+            return
+        self.coordinates[value] = point
+        producer = self.producers.get(value)
+        if producer is not None:
+            self.upward.append(producer)
+        self.downward.extend(self.users.get(value, ()))
 
     def spread(self) -> None:
-        """Carry coordinates to producers and consumers until nothing more is found."""
-        while True:
-            before = len(self.coordinates)
-            for node in reversed(self.nodes):
-                self.backward(node)
-            for node in self.nodes:
-                self.forward(node, broadcasting=False)
-            if len(self.coordinates) > before:
-                continue
-            for node in self.nodes:
-                self.forward(node, broadcasting=True)
-            if len(self.coordinates) == before:
-                return
+        """Carry coordinates to producers, then to consumers, until nothing more is found."""
+        while self.upward or self.downward or self.broadcasts:
+            if self.upward:
+                self.backward(self.upward.pop())
+            elif self.downward:
+                self.forward(self.downward.popleft(), broadcasting=False)
+            else:
+                # New axes are made only for what cannot be reached along those that there are.
+                self.forward(self.broadcasts.popleft(), broadcasting=True)
 
     def spread_apart(self) -> None:
         """Give axes of their own to outputs that share none with the others."""
         for value in reversed(self.outputs):
             if value not in self.coordinates:
-                self.coordinates[value] = tuple(self.fresh(e) for e in value.type.shape)
+                self.give(value, tuple(self.fresh(e) for e in value.type.shape))
                 self.spread()
 
     def backward(self, node: Node) -> None:
         """Carry coordinates from the results of a node to its operands."""
-        stage = self.stages[node]
-        if stage.reduce_axes and not is_reduction(node):
+        if _is_unrolled(node) or node in self.spent:
             return
-        if node not in self.domains:
-            placed = next((v for v in node.outputs if v in self.coordinates), None)
-            if placed is None:
-                return
-            kept = iter(self.coordinates[placed])
-            self.domains[node] = tuple(
-                self.fresh(e) if a in stage.reduce_axes else next(kept)
-                for a, e in enumerate(stage.domain)
-            )
-            self.place(node)
-        domain = self.domains[node]
-        for reader in stage.readers:
-            if reader.operand >= len(node.inputs):
-                continue
-            value = node.inputs[reader.operand]
-            if value in self.coordinates or reader.inside is not None:
-                continue
-            whole = _covers(reader.index, value.type.shape, stage.domain)
-            if whole or node.op.name == "reshape":
-                self.coordinates[value] = mapped(reader.index, domain, self.ranges)
+        self.spent.add(node)
+        domain = self.domains.get(node)
+        if domain is None:
+            stage = self.stages[node]
+            domain = next(self.coordinates[v] for v in node.outputs if v in self.coordinates)
+            if stage.reduce_axes:
+                kept = iter(domain)
+                domain = tuple(
+                    self.fresh(e) if a in stage.reduce_axes else next(kept)
+                    for a, e in enumerate(stage.domain)
+                )
+            self.enter(node, domain)
+        for edge in _edges(node):
+            if edge.covers and edge.value not in self.coordinates:
+                point = domain if edge.same else mapped(edge.index, domain, self.ranges)
+                self.give(edge.value, point)
 
     def forward(self, node: Node, broadcasting: bool) -> None:
         """Carry coordinates from an operand of a node to its results."""
-        stage = self.stages[node]
-        if node in self.domains or (stage.reduce_axes and not is_reduction(node)):
+        if node in self.domains or _is_unrolled(node):
             return
-        for reader in stage.readers:
-            if reader.operand >= len(node.inputs) or reader.inside is not None:
+        shape = self.stages[node].domain
+        for edge in _edges(node):
+            point = self.coordinates.get(edge.value)
+            if point is None or not edge.plain:
                 continue
-            point = self.coordinates.get(node.inputs[reader.operand])
-            if point is None:
-                continue
-            if node.op.name == "reshape":
-                source = node.inputs[0].type.shape
-                self.domains[node] = inverse_of_reshape(source, stage.domain, point, self.ranges)
-                self.place(node)
+            if edge.same:
+                self.enter(node, point)
                 return
-            extents = node.inputs[reader.operand].type.shape
-            known = _inverted(reader.index, extents, stage.domain, point)
+            if node.op.name == "reshape":
+                source = edge.value.type.shape
+                self.enter(node, inverse_of_reshape(source, shape, point, self.ranges))
+                return
+            known = _inverted(edge.index, edge.value.type.shape, shape, point)
             if known is None:
                 continue
-            missing = [a for a, e in enumerate(stage.domain) if a not in known and e != 1]
+            missing = [a for a, e in enumerate(shape) if a not in known and e != 1]
             if missing and not broadcasting:
+                self.broadcasts.append(node)
                 continue
-            self.domains[node] = tuple(
-                known[a] if a in known else self.fresh(e) for a, e in enumerate(stage.domain)
+            self.enter(
+                node, tuple(known[a] if a in known else self.fresh(e) for a, e in enumerate(shape))
             )
-            self.place(node)
             return
 
     # --- outer axes and stages ----------------------------------------------------------------
@@ -468,10 +521,9 @@ class _Planner:
         found = self.reads.get((node, domain))
         if found is None:
             found = self.reads[node, domain] = tuple(
-                (node.inputs[r.operand], mapped(r.index, point, self.ranges))
-                for point in domains_of(node, domain)
-                for r in self.stages[node].readers
-                if r.operand < len(node.inputs)
+                (e.value, point if e.same else mapped(e.index, point, self.ranges))
+                for point in (domains_of(node, domain) if _is_unrolled(node) else (domain,))
+                for e in _edges(node)
             )
         return found
 

@@ -171,6 +171,8 @@ class _Fuser:
         """Return the union of two groups; None where it may not or should not be."""
         if len(part.nodes) + len(other.nodes) > largest or self.would_loop(part, other):
             return None
+        if _clash(part.plan, other.plan):
+            return None
         nodes = tuple(sorted((*part.nodes, *other.nodes), key=self.order.__getitem__))
         group = self.planned(nodes)
         if isinstance(group, str):
@@ -315,6 +317,17 @@ class _Fuser:
         return Node(
             registry.OPS["fusion"], tuple(read), NoAttrs(), (region,), tuple(outputs), location
         )
+
+
+def _clash(first: Group | None, second: Group | None) -> bool:
+    """Tell at once that two groups cannot share a kernel, before a plan is tried."""
+    if first is None or second is None:
+        return True
+    if first.nest is not None or second.nest is not None:
+        return True
+    if first.contraction is None and second.contraction is None:
+        return False
+    return all(g.contraction is not None or not _is_pointwise(g) for g in (first, second))
 
 
 def _is_free(node: Node) -> bool:

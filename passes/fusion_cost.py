@@ -92,10 +92,14 @@ class _Evaluation:
         self.load = _CACHED if again else _MEMORY
         self.dear: set[Value] = set()
         self.seen: set[tuple[Value, Point]] = set()
+        self.counted: dict[Point, float] = {}
         self.work = 0.0
 
     def iterations(self, point: Point) -> float:
         """Return how often something that depends on `point` is evaluated."""
+        found = self.counted.get(point)
+        if found is not None:
+            return found
         deepest = 0
         total = 1.0
         for axis in _variables_of(point):
@@ -104,7 +108,8 @@ class _Evaluation:
                 deepest = max(deepest, depth)
             elif axis in self.group.extents:
                 total *= _extent(self.group.extents[axis])
-        return total * self.reach[deepest]
+        found = self.counted[point] = total * self.reach[deepest]
+        return found
 
     def value(self, value: Value, point: Point) -> None:
         """Count the evaluation of a value at a point."""

@@ -114,6 +114,22 @@ class GraphBuilder(Rules):
         self._known.update((v, node) for v in outputs)
         return outputs
 
+    def keep_input(self, value: Value) -> Value:
+        """Append a parameter of the graph that this one is to replace, as it is."""
+        self._inputs.append(value)
+        self._known[value] = None
+        return value
+
+    def keep(self, node: Node) -> tuple[Value, ...]:
+        """Append a node as it is, results included, and return those.
+
+        For a graph that replaces the one that the results are from. The operands are values of
+        this builder and have the types that they had there, so nothing is inferred again.
+        """
+        self._nodes.append(node)
+        self._known.update((v, node) for v in node.outputs)
+        return node.outputs
+
     def inline(self, graph: Graph, operands: Sequence[Value]) -> tuple[Value, ...]:
         """Append the nodes of `graph`, reading `operands` for its inputs; return its outputs."""
         values = self.copy_nodes(graph.nodes, dict(zip(graph.inputs, operands, strict=True)))

@@ -177,7 +177,7 @@ def expand_gradients(graph: Graph) -> Graph:
     if not any(isinstance(node.op.rule, Expand) for node in graph.walk()):
         return graph
     builder = GraphBuilder(graph.name)
-    values = {v: builder.input(v.type, v.name) for v in graph.inputs}
+    values = {v: builder.keep_input(v) for v in graph.inputs}
     names: dict[Value, str] = {}
     for node in graph.nodes:
         if isinstance(node.op.rule, Expand):
@@ -187,16 +187,10 @@ def expand_gradients(graph: Graph) -> Graph:
             values.update(zip(node.outputs, gradients, strict=True))
             names.update((g, v.name) for g, v in zip(gradients, node.outputs) if not g.name)
             continue
+        inputs = tuple(values[v] for v in node.inputs)
         regions = tuple(expand_gradients(region) for region in node.regions)
-        results = builder.node(
-            node.op,
-            tuple(values[v] for v in node.inputs),
-            node.attrs,
-            regions,
-            node.location,
-            tuple(v.name for v in node.outputs),
-        )
-        values.update(zip(node.outputs, results, strict=True))
+        same = Node(node.op, inputs, node.attrs, regions, node.outputs, node.location)
+        values.update((v, v) for v in builder.keep(same))
     return with_names(builder.finish(values[v] for v in graph.outputs), names)
 
 

@@ -20,19 +20,20 @@ the node's results, or None to keep the node."""
 def rewrite(graph: Graph, rule: Rule) -> Graph:
     """Return `graph` with `rule` applied to each node, regions first; `graph` if it never did."""
     builder = GraphBuilder(graph.name)
-    values = {v: builder.input(v.type, v.name) for v in graph.inputs}
+    values = {v: builder.keep_input(v) for v in graph.inputs}
     names: dict[Value, str] = {}
     changed = False
     for node in graph.nodes:
         regions = tuple(rewrite(region, rule) for region in node.regions)
         inputs = tuple(values[v] for v in node.inputs)
-        seen = Node(node.op, inputs, node.attrs, regions, node.outputs, node.location)
+        seen = node
+        if inputs != node.inputs or any(a is not b for a, b in zip(regions, node.regions)):
+            seen = Node(node.op, inputs, node.attrs, regions, node.outputs, node.location)
+            changed = True
         builder.at(node.location)
         results = rule(builder, seen)
         if results is None:
-            changed |= any(new is not old for new, old in zip(regions, node.regions))
-            hints = tuple(v.name for v in node.outputs)
-            results = builder.node(node.op, inputs, node.attrs, regions, node.location, hints)
+            results = _kept(builder, seen, node)
         else:
             changed = True
             names.update(
@@ -44,6 +45,14 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     if not changed:
         return graph
     return with_names(builder.finish(values[v] for v in graph.outputs), names)
+
+
+def _kept(builder: GraphBuilder, node: Node, original: Node) -> tuple[Value, ...]:
+    """Append a node that no rule replaced, inferring again only if operands changed in type."""
+    if node.input_types == original.input_types:
+        return builder.keep(node)
+    names = tuple(v.name for v in node.outputs)
+    return builder.node(node.op, node.inputs, node.attrs, node.regions, node.location, names)
 
 
 def without_dead_nodes(graph: Graph, is_root: Callable[[Node], bool]) -> Graph:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from smelt.ir.errors import ParseError
@@ -36,7 +35,7 @@ class Cursor:
 
     def rest(self) -> Iterator[Token]:
         """Yield what comes next, without reading it."""
-        return islice(self._tokens, self._next, None)
+        return (self._tokens[k] for k in range(self._next, len(self._tokens)))
 
     @property
     def last(self) -> Token:

@@ -198,7 +198,7 @@ def _elu_vjp(r: Rules, attrs: AlphaAttrs, g: Operand, x: Operand) -> Operand:
     """Forward out = x where x > 0, else α (eˣ - 1);  backward gx = g, or g α eˣ."""
     zero = r.full_like(x, 0.0)
     below = r("mul", g, r.scale(r("exp", r("minimum", x, zero)), attrs.alpha))
-    return r("where", r("gt", x, zero), g, below)
+    return r("where", r("le", x, zero), below, g)
 
 
 _SQRT_HALF = math.sqrt(0.5)

@@ -181,9 +181,9 @@ def _clamp_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     x, attrs = s["x"], s.attrs
     zero = r.full_like(g, 0.0)
     if attrs.low is not None:
-        g = r("where", r("lt", x, r.full_like(x, attrs.low)), zero, g)
+        g = r("where", r("ge", x, r.full_like(x, attrs.low)), g, zero)
     if attrs.high is not None:
-        g = r("where", r("gt", x, r.full_like(x, attrs.high)), zero, g)
+        g = r("where", r("le", x, r.full_like(x, attrs.high)), g, zero)
     return (g,)
 
 

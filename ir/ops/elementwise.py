@@ -59,8 +59,7 @@ def _mod_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     """Forward out = x - y * floor(x / y);  backward gx = g, gy = -g * floor(x / y)."""
     if not s.needs[1]:
         return g, None
-    quotient = r("floor", r("div", s["x"], s["y"]))
-    return g, r("neg", r("mul", g, quotient))
+    return g, r("neg", r("mul", g, r("floordiv", s["x"], s["y"])))
 
 
 @pointwise.widened
@@ -115,7 +114,10 @@ def _pow_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
 def _atan2_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     """Forward out = angle of (y, x);  backward gx = g * y / (x² + y²), gy = -g * x / (x² + y²)."""
     x, y = s["x"], s["y"]
-    scaled = r("div", g, r("add", r("mul", x, x), r("mul", y, y)))
+    square = r("add", r("mul", x, x), r("mul", y, y))
+    # At the origin there is no angle; the gradient is taken to be 0.
+    origin = r("eq", square, r.full_like(square, 0.0))
+    scaled = r("div", g, r("where", origin, r.full_like(square, 1.0), square))
     return (
         r("mul", scaled, y) if s.needs[0] else None,
         r("neg", r("mul", scaled, x)) if s.needs[1] else None,

@@ -166,10 +166,7 @@ def _extreme_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     dims, shape = s.attrs.dims, s.input_types[0].shape
     narrow = s.input_types[0].dtype
     x, out = s["x"], r.spread(s["out"], dims, shape)
-    same = r("eq", x, out)
-    if narrow.is_floating_point:
-        same = r("bitwise_or", same, r("bitwise_and", r("isnan", x), r("isnan", out)))
-    hits = r.cast(same, narrow.accumulator)
+    hits = r.cast(r("eq", x, out), narrow.accumulator)
     share = r("div", r.cast(g, narrow.accumulator), r.sum(hits, dims))
     return (r.cast(r("mul", hits, r.spread(share, dims, shape)), narrow),)
 
@@ -305,18 +302,14 @@ def _var_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     return (r.cast(gx, source.dtype),)
 
 
-def _finite(r: Rules, x: Operand) -> Operand:
-    """Return x with 0 in place of what is not finite."""
-    return r("where", r("isfinite", x), x, r.full_like(x, 0.0))
-
-
 def _logsumexp_decompose(r: Rules, attrs: DimsAttrs, x: Operand) -> Operand:
     found = r.type(x)
     wide = r.cast(x, found.dtype.accumulator)
     if not attrs.dims:
         return r("contiguous", x)
     # Infinities are not subtracted from themselves: exp and log carry them through.
-    peak = _finite(r, r("amax", r("detach", wide), dims=attrs.dims))
+    peak = r("amax", r("detach", wide), dims=attrs.dims)
+    peak = r("where", r("isfinite", peak), peak, r.full_like(peak, 0.0))
     shifted = r("exp", r("sub", wide, r.spread(peak, attrs.dims, found.shape)))
     out = r("add", r("log", r.sum(shifted, attrs.dims)), peak)
     return r.cast(out, found.dtype)
@@ -341,8 +334,7 @@ def _logsumexp_reference(xp: Any, attrs: DimsAttrs, x: Array) -> Array:
 def _logsumexp_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     """Forward out = log Σ exp(x);  backward gx = g * exp(x - out)."""
     dims, shape = s.attrs.dims, s.input_types[0].shape
-    out = r.spread(_finite(r, s["out"]), dims, shape)
-    weight = r("exp", r("sub", s["x"], out))
+    weight = r("exp", r("sub", s["x"], r.spread(s["out"], dims, shape)))
     return (r("mul", weight, r.spread(g, dims, shape)),)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from smelt.base import TensorBase
+from smelt.tensor import Tensor
 
 
 def not_negative(name: str, value: Any) -> None:
     """Raise a ValueError if a number is negative or a tensor has several elements."""
-    if isinstance(value, TensorBase):
+    if isinstance(value, Tensor):
         if value._layout.size != 1:
             raise ValueError(f"Tensor {name} must be 1-element, got shape {list(value._sizes)}")
     elif not value >= 0:
@@ -18,7 +18,7 @@ def not_negative(name: str, value: Any) -> None:
 
 def below_one(name: str, value: Any) -> None:
     """Raise a ValueError unless a number is in [0, 1)."""
-    if not isinstance(value, TensorBase) and not 0 <= value < 1:
+    if not isinstance(value, Tensor) and not 0 <= value < 1:
         raise ValueError(f"Invalid {name}: {value}")
 
 

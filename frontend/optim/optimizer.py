@@ -9,15 +9,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from smelt.autograd.modes import enable_grad, no_grad
-from smelt.base import TensorBase
 from smelt.hooks import RemovableHandle
 from smelt.state import settings
-
-if TYPE_CHECKING:
-    from smelt.tensor import Tensor
+from smelt.tensor import Tensor
 
 Group = dict[str, Any]
 Hook = Callable[..., Any]
@@ -63,7 +60,7 @@ class Optimizer(ABC):
         self.state = defaultdict(dict)
         self.param_groups = []
         self._make_hooks()
-        if isinstance(params, TensorBase):
+        if isinstance(params, Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or "
                 f"dicts, but got {type(params).__name__}"
@@ -88,7 +85,7 @@ class Optimizer(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in cls.__dict__:
-            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
+            cls.step = _with_hooks(cls.__dict__["step"])
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -133,7 +130,7 @@ class Optimizer(ABC):
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         params = param_group["params"]
-        if isinstance(params, TensorBase):
+        if isinstance(params, Tensor):
             params = [params]
         elif isinstance(params, (set, frozenset)):
             raise TypeError(
@@ -185,9 +182,7 @@ class Optimizer(ABC):
             {**_options(group), "params": [numbers[id(p)] for p in group["params"]]}
             for group in self.param_groups
         ]
-        state = {
-            (numbers[id(k)] if isinstance(k, TensorBase) else k): v for k, v in self.state.items()
-        }
+        state = {(numbers[id(k)] if isinstance(k, Tensor) else k): v for k, v in self.state.items()}
         result: dict[str, Any] = {"state": state, "param_groups": groups}
         for hook in self._state_dict_post_hooks.values():
             replaced = hook(self, result)
@@ -265,7 +260,7 @@ class Optimizer(ABC):
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         if "_step_pre_hooks" not in self.__dict__:
             self._make_hooks()
         for group in self.param_groups:
@@ -324,7 +319,7 @@ def _split_names(params: list[Any]) -> tuple[list[Any], list[str] | None]:
 
 
 def _check_parameter(parameter: Any) -> None:
-    if not isinstance(parameter, TensorBase):
+    if not isinstance(parameter, Tensor):
         raise TypeError(
             f"optimizer can only optimize Tensors, but one of the params is "
             f"{type(parameter).__name__}"
@@ -339,10 +334,10 @@ def _options(group: Group) -> Group:
 
 def _converted(value: Any, parameter: Tensor, name: str | None = None) -> Any:
     """Return loaded state in the parameter's dtype where it is a floating one, copied."""
-    if isinstance(value, TensorBase):
+    if isinstance(value, Tensor):
         if name != "step" and parameter.is_floating_point():
-            return value.to(parameter.dtype, copy=True)  # type: ignore[attr-defined]
-        return value.clone()  # type: ignore[attr-defined]
+            return value.to(parameter.dtype, copy=True)
+        return value.clone()
     if isinstance(value, dict):
         return {k: _converted(v, parameter, k) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smelt import dispatch
-from smelt.base import TensorBase
 from smelt.ir import dtypes
 from smelt.ir.dtypes import DType
 from smelt.ir.registry import OPS
-
-if TYPE_CHECKING:
-    from smelt.tensor import Tensor
+from smelt.tensor import Tensor
 
 
 def number(value: Any) -> Tensor:
     """Return a hyperparameter as a 0-d operand, so that changing it needs no other program."""
-    if isinstance(value, TensorBase):
-        return value.reshape(())  # type: ignore[attr-defined]
+    if isinstance(value, Tensor):
+        return value.reshape(())
     return dispatch.scalar_input(value, dtypes.float64)
 
 
@@ -34,4 +31,4 @@ def gradient(parameter: Any) -> Tensor:
 
 def is_zero(value: Any) -> bool:
     """Tell whether an option is the number 0; a tensor never is, since it may change."""
-    return not isinstance(value, TensorBase) and value == 0
+    return not isinstance(value, Tensor) and value == 0

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from smelt.base import TensorBase
 from smelt.optim.optimizer import Group, Optimizer
+from smelt.tensor import Tensor
 
 
 class LRScheduler(ABC):
@@ -121,16 +121,16 @@ class LRScheduler(ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self.__dict__.update(state_dict)
+        vars(self).update(state_dict)
 
 
 def set_option(group: Group, name: str, value: Any) -> None:
     """Set an option of a group; a tensor is filled in place."""
-    if isinstance(group[name], TensorBase):
+    if isinstance(group[name], Tensor):
         group[name].fill_(value)
     else:
-        group[name] = value.item() if isinstance(value, TensorBase) else value
+        group[name] = value.item() if isinstance(value, Tensor) else value
 
 
 def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, TensorBase) else value
+    return value.clone() if isinstance(value, Tensor) else value

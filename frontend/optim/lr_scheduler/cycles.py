@@ -206,11 +206,11 @@ def _phase(end: float, lr: str, end_lr: str, momentum: str, end_momentum: str) -
 
 
 def _each(name: str, value: float | Sequence[float], groups: list[Group]) -> list[float]:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence):
         if len(value) != len(groups):
             raise ValueError(f"expected {len(groups)} values for {name}, got {len(value)}")
         return list(value)
-    return [value] * len(groups)  # type: ignore[list-item]
+    return [value] * len(groups)
 
 
 def _set_momentum(group: Group, value: float) -> None:

@@ -59,10 +59,10 @@ class ReduceLROnPlateau(LRScheduler):
             raise ValueError(f"threshold mode {threshold_mode} is unknown!")
         self.optimizer = optimizer
         count = len(optimizer.param_groups)
-        if isinstance(min_lr, (list, tuple)):
+        if isinstance(min_lr, Sequence):
             if len(min_lr) != count:
                 raise ValueError(f"expected {count} min_lrs, got {len(min_lr)}")
-            self.min_lrs = list(min_lr)
+            self.min_lrs: list[Any] = list(min_lr)
         else:
             self.min_lrs = [min_lr] * count
         self.factor = factor

@@ -83,7 +83,7 @@ class SequentialLR(LRScheduler):
         rest = dict(state_dict)
         for scheduler, state in zip(self._schedulers, rest.pop("_schedulers")):
             scheduler.load_state_dict(state)
-        self.__dict__.update(rest)
+        vars(self).update(rest)
 
 
 def _step_back(schedulers: Sequence[LRScheduler]) -> None:

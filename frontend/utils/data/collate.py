@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from smelt.base import TensorBase
 from smelt.functions.creation import as_tensor, tensor
 from smelt.functions.joining import stack
 from smelt.ir import dtypes
+from smelt.tensor import Tensor
 
 
 def default_convert(data: Any) -> Any:
@@ -40,7 +40,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
         RuntimeError: tensors, or sequences, of samples differ in size.
     """
     first = batch[0]
-    if isinstance(first, TensorBase):
+    if isinstance(first, Tensor):
         return stack(list(batch), 0)
     if isinstance(first, (np.ndarray, np.generic)):
         if first.dtype.kind in "SUO":

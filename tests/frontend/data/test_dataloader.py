@@ -16,6 +16,7 @@ import pytest
 import smelt
 from smelt.utils import data
 from smelt.utils.data import DataLoader
+from smelt.utils.data import workers as workers_module
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kills a process")
 
@@ -32,6 +33,16 @@ class Rows(data.Dataset[Any]):
 
     def __getitem__(self, index: int) -> tuple[int, np.ndarray]:
         return index, np.full(self.size, index, np.float32)
+
+
+class Numbers(data.Dataset[int]):
+    """150,000 numbers; a batch of them is larger than a pipe, and so is a list of indices."""
+
+    def __len__(self) -> int:
+        return 150_000
+
+    def __getitem__(self, index: int) -> int:
+        return index
 
 
 class Failing(Rows):
@@ -243,7 +254,8 @@ def _hang() -> None:
     time.sleep(60)
 
 
-def test_a_worker_that_is_slow_times_out_and_is_ended() -> None:
+def test_a_worker_that_is_slow_times_out_and_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "_PATIENCE", 0.2)
     loader = iter(DataLoader(Failing(_hang), batch_size=2, num_workers=2, timeout=1))
     next(loader), next(loader)
     start = time.monotonic()
@@ -276,8 +288,8 @@ def test_a_pass_that_is_given_up_leaves_nothing_behind() -> None:
 
 
 def test_long_lists_of_indices_and_large_batches_do_not_block_each_other() -> None:
-    loader = DataLoader(Rows(60_000, size=50), batch_size=30_000, num_workers=1)
-    assert [len(b[0]) for b in loader] == [30_000, 30_000]
+    loader = DataLoader(Numbers(), batch_size=30_000, num_workers=1, prefetch_factor=4)
+    assert [len(b) for b in loader] == [30_000] * 5
 
 
 def test_kept_workers_survive_a_pass_that_was_given_up() -> None:
@@ -330,6 +342,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from tests.frontend.data.test_dataloader import Rows
 from smelt.utils.data import DataLoader
+from smelt.utils.data import workers as workers_module
 kept = iter(DataLoader(Rows(1000, size=100_000), batch_size=4, num_workers=2,
                        persistent_workers=True))
 next(kept)

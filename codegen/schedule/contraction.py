@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from smelt.codegen.schedule.parallelise import WORTH
 from smelt.codegen.schedule.rewrite import Body, simplified
 from smelt.codegen.schedule.tile_shape import TileShape, tile_shape
 from smelt.codegen.target import Target
@@ -54,6 +53,9 @@ from smelt.ir.structured import monoid
 Axis = tuple[Var, int | Dim]
 Point = Mapping[Expr, Expr]
 Epilogue = Callable[[Point, Expr], tuple[Stmt, ...]]
+
+_PRODUCTS_WORTH = 1_000_000
+"""Products from which a contraction is given to several workers: about 20 µs."""
 
 _ASSUMED = 256
 """Size that a symbolic extent is taken to have when blocks are chosen."""
@@ -135,7 +137,7 @@ class _Template:
         self.names = names
         self.sizes = tuple(extent(g) for g in (self.c.batch, self.c.m, self.c.n, self.c.k))
         batch, m, n, k = (_guess(s) for s in self.sizes)
-        self.is_parallel = 2 * batch * m * n * k >= WORTH and target.threads > 1
+        self.is_parallel = batch * m * n * k >= _PRODUCTS_WORTH and target.threads > 1
         workers = target.threads if self.is_parallel else 1
         depth = self.sizes[3] if isinstance(self.sizes[3], int) else None
         if shape is None:
@@ -185,8 +187,8 @@ class _Template:
     def task(self, first_column: Expr, first_row: Expr) -> Body:
         """Return what one task does with its share of rows and columns."""
         shape, dtype = self.shape, self.c.accumulator
-        columns_left = lesser(shape.column_share, minus(self.n, first_column))
-        rows_left = lesser(shape.row_share, minus(self.m, first_row))
+        columns_left = self.names.var("column_count")
+        rows_left = self.names.var("row_count")
         column_tiles = shape.column_share // shape.columns
         right = scratch(
             self.names.fresh("columns"), dtype, (column_tiles, shape.depth, shape.columns)
@@ -204,7 +206,7 @@ class _Template:
         begin = scalar.integer(0) if self.is_single else times(panel, shape.depth)
         count = lesser(shape.depth, minus(self.k, begin))
         block_begin = times(block, shape.row_block)
-        block_rows = lesser(shape.row_block, minus(rows_left, block_begin))
+        block_rows = self.names.var("block_count")
         inner = [
             *self.pack_rows(left, plus(first_row, block_begin), block_rows, begin, count),
             *self.tiles(
@@ -215,10 +217,22 @@ class _Template:
         ]
         body: list[Stmt] = [
             *self.pack_columns(right, first_column, columns_left, begin, count),
-            loop(block, divided_up(rows_left, shape.row_block), inner),
+            loop(
+                block,
+                divided_up(rows_left, shape.row_block),
+                [
+                    Let(
+                        block_rows,
+                        lesser(shape.row_block, minus(rows_left, block_begin)),
+                        tuple(inner),
+                    )
+                ],
+            ),
         ]
         if sums is None:
-            return allocated([right, left], body)
+            return self.counted(
+                columns_left, rows_left, first_column, first_row, allocated([right, left], body)
+            )
         i, v, lane = (self.names.var(h) for h in ("i", "v", "l"))
         vectors = divided_up(columns_left, shape.lanes)
         cleared = Store(sums, (i, plus(times(v, shape.lanes), lane)), self.zero)
@@ -227,7 +241,16 @@ class _Template:
         ])  # fmt: skip
         loops = loop(panel, divided_up(self.k, shape.depth), body)
         done = self.finish(sums, (first_row, first_column), rows_left, columns_left)
-        return allocated([sums, right, left], [*clear, loops, *done])
+        found = allocated([sums, right, left], [*clear, loops, *done])
+        return self.counted(columns_left, rows_left, first_column, first_row, found)
+
+    def counted(
+        self, columns: Var, rows: Var, first_column: Expr, first_row: Expr, body: Body
+    ) -> Body:
+        """Return what a task does, with the numbers of its columns and rows bound."""
+        share = self.shape
+        inner = Let(rows, lesser(share.row_share, minus(self.m, first_row)), body)
+        return (Let(columns, lesser(share.column_share, minus(self.n, first_column)), (inner,)),)
 
     # --- packing ------------------------------------------------------------------------------
 

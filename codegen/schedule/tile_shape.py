@@ -13,6 +13,7 @@ FOLD = 512
 _DEPTH = 1024
 _MOST_ROWS = 24
 _MOST_VECTORS = 8
+_SHARES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +72,40 @@ def tile_shape(
     depth = k if k is not None and 0 < k <= _DEPTH else min(FOLD, k or FOLD)
     if k is not None and k > _DEPTH:
         depth = _even(k, FOLD)
-    # A block of the first factor takes half of the second-level cache.
-    fitting = max(1, target.l2_bytes // 2 // (depth * dtype.itemsize * rows))
-    row_block = rows * min(fitting, max(1, -(-m // rows)))
-    row_tiles, column_tiles = max(1, -(-m // row_block)), max(1, -(-n // columns))
-    # The second factor's panel may lie in the third level.
-    panel = max(1, 4 * target.l2_bytes // (depth * dtype.itemsize * columns))
-    column_parts = -(-column_tiles // panel)
-    row_parts = -(-row_tiles // 8)
-    while batch * column_parts * row_parts < 2 * workers and workers > 1:
-        if column_tiles // (column_parts + 1) >= 2:
-            column_parts += 1
+    row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // columns))
+    # The second factor's panel may lie in the third level, and so may sums of several panels.
+    memory = 4 * target.l2_bytes // dtype.itemsize
+    column_parts = _parts(column_tiles, memory // (depth * columns))
+    row_parts = 1
+    if depth != k:
+        row_parts = _parts(row_tiles, memory // (rows * columns * -(-column_tiles // column_parts)))
+    while workers > 1 and batch * column_parts * row_parts < _SHARES * workers:
+        # Halves of the longer side that is not one tile yet: square shares pack least.
+        is_wide = column_tiles * columns // column_parts >= row_tiles * rows // row_parts
+        if column_parts < column_tiles and (is_wide or row_parts >= row_tiles):
+            column_parts = min(2 * column_parts, column_tiles)
         elif row_parts < row_tiles:
-            row_parts += 1
-        elif row_block > rows:
-            row_block = rows * -(-row_block // rows // 2)
-            row_tiles = -(-m // row_block)
+            row_parts = min(2 * row_parts, row_tiles)
         else:
             break
+    share = -(-row_tiles // row_parts)
+    # A block of the first factor takes half of the second-level cache.
+    blocks = _parts(share, target.l2_bytes // 2 // (depth * dtype.itemsize * rows))
+    row_block = rows * -(-share // blocks)
     return TileShape(
         rows=rows,
         vectors=vectors,
         lanes=lanes,
         depth=depth,
         row_block=row_block,
-        row_share=row_block * -(-row_tiles // row_parts),
+        row_share=row_block * blocks,
         column_share=columns * -(-column_tiles // column_parts),
     )
+
+
+def _parts(total: int, most: int) -> int:
+    """Return into how many parts of at most `most` (at least 1) `total` is cut."""
+    return -(-total // max(1, most))
 
 
 def _even(total: int, limit: int) -> int:

@@ -7,6 +7,7 @@ ceil((i+1)*n/m)), so a mean and its gradient have one definition.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from smelt.ir.ops.nn import widen
 from smelt.ir.ops.sliding import flat_position
 from smelt.ir.scalar import Const, Expr, Read
 from smelt.ir.structured import Reader, Stage, accumulated, arg_monoid, lowest, monoid
-from smelt.ir.types import Shape, TensorType
+from smelt.ir.types import Shape, TensorType, static_shape
 
 Array = Any
 
@@ -180,7 +181,7 @@ def _spans(here: int, there: int) -> list[slice]:
 
 def _each_window(here: Shape, there: Shape) -> Iterable[tuple[tuple[int, ...], tuple[Any, ...]]]:
     """Yield each position in `here` with the slices of `there` that its window covers."""
-    spans = [_spans(m, n) for m, n in zip(here, there)]  # type: ignore[arg-type]
+    spans = [_spans(m, n) for m, n in zip(static_shape(here), static_shape(there))]
     for at in itertools.product(*(range(len(s)) for s in spans)):
         yield at, tuple(s[i] for s, i in zip(spans, at))
 
@@ -198,7 +199,7 @@ def _average_grad(xp: Any, attrs: AdaptivePoolGradAttrs, g: Array) -> Array:
     work = widen(g)
     out = xp.zeros((*g.shape[:2], *attrs.input_shape), work.dtype)
     for at, window in _each_window(g.shape[2:], attrs.input_shape):
-        size = np.prod([s.stop - s.start for s in window])
+        size = math.prod(s.stop - s.start for s in window)
         share = work[(..., *at)] / work.dtype.type(size)
         out[(..., *window)] += share[(..., *(None for _ in window))]
     return out.astype(g.dtype, copy=False)
@@ -207,7 +208,7 @@ def _average_grad(xp: Any, attrs: AdaptivePoolGradAttrs, g: Array) -> Array:
 def _max(xp: Any, attrs: AdaptivePoolAttrs, x: Array) -> tuple[Array, Array]:
     out = xp.empty((*x.shape[:2], *attrs.output), x.dtype)
     indices = xp.empty(out.shape, xp.int64)
-    numbers = xp.arange(int(np.prod(x.shape[2:]))).reshape(x.shape[2:])
+    numbers = xp.arange(math.prod(x.shape[2:])).reshape(x.shape[2:])
     for at, window in _each_window(attrs.output, x.shape[2:]):
         part = x[(..., *window)].reshape(*x.shape[:2], numbers[window].size)
         best = widen(part).argmax(axis=2)

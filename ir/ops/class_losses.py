@@ -187,16 +187,18 @@ def _cross_entropy_rule(
         spread = _weigh_classes(r, logp, weight, dim)
         smooth = r("neg", r.sum(spread, (dim,)))
         smooth = r("where", targets.valid, smooth, r.full_like(smooth, 0.0))
-        share = attrs.label_smoothing / _classes(type)
-        loss = r("add", r.scale(loss, 1.0 - attrs.label_smoothing), r.scale(smooth, share))
+        smooth = _shared(r, smooth, attrs.label_smoothing, type)
+        loss = r("add", r.scale(loss, 1.0 - attrs.label_smoothing), smooth)
     return r.cast(_finish(r, attrs.reduction, loss, targets.weights), type.dtype)
 
 
-def _classes(x: TensorType) -> int:
-    count = x.shape[_class_dim(x)]
-    static = isinstance(count, int) and count > 0
-    expect.argument("cross_entropy", static, f"label_smoothing needs classes, but x is {x}")
-    return count  # type: ignore[return-value]
+def _shared(r: Rules, value: Operand, amount: float, x: TensorType) -> Operand:
+    """Return `value * amount / c`, with c the number of classes of x."""
+    count, type = x.shape[_class_dim(x)], r.type(value)
+    if isinstance(count, int):
+        return r.scale(value, amount / max(count, 1))
+    size = r.cast(r("dim_value", dim=count), type.dtype)
+    return r("div", r.scale(value, amount), r.expand(size, type.shape))
 
 
 def _over_classes(r: Rules, w: Operand, like: TensorType, dim: int) -> Operand:
@@ -220,7 +222,8 @@ def _soft_rule(
     target = r.cast(target, work)
     if attrs.label_smoothing > 0.0:
         smoothed = r.scale(target, 1.0 - attrs.label_smoothing)
-        target = r.shift(smoothed, attrs.label_smoothing / _classes(type))
+        even = _shared(r, r.full_like(target, 1.0), attrs.label_smoothing, type)
+        target = r("add", smoothed, even)
     loss = r("neg", r.sum(r("mul", logp, target), (dim,)))
     return r.cast(reduced(r, attrs.reduction, loss), type.dtype)
 
@@ -258,7 +261,7 @@ def _class_cotangent(r: Rules, s: Saved, g: Operand, smoothing: float) -> tuple[
     aimed = r.spread(aimed, (dim,), x.shape)
     result = r("where", _hit(r, targets, x.shape, dim), aimed, r.full_like(aimed, 0.0))
     if smoothing > 0.0:
-        share = r.spread(r.scale(g, smoothing / _classes(x)), (dim,), x.shape)
+        share = r.spread(_shared(r, g, smoothing, x), (dim,), x.shape)
         result = r("add", result, _weigh_classes(r, share, s["weight"], dim))
     return result, dim
 

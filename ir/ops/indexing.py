@@ -290,8 +290,8 @@ def _index_vjp(r: Rules, s: Saved, g: Operand) -> tuple[Operand | None, ...]:
     x = s.input_types[0]
     work = x.dtype.accumulator
     zeros = r.full(0.0, x.with_dtype(work))
-    attrs = {"dims": s.attrs.dims, "accumulate": True}
-    total = r("index_put", zeros, r.cast(g, work), *s["indices"], **attrs)
+    values, dims = r.cast(g, work), s.attrs.dims
+    total = r("index_put", zeros, values, *s["indices"], dims=dims, accumulate=True)
     return (r.cast(total, x.dtype), *(None for _ in s["indices"]))
 
 

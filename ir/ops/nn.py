@@ -154,16 +154,29 @@ def _infer_attention(
     return (TensorType(q.dtype, (*q.shape[:-1], v.shape[-1])),)
 
 
-def _scale(attrs: AttentionAttrs, q: TensorType) -> float:
+def _scaled(r: Rules, attrs: AttentionAttrs, q: Operand) -> Operand:
+    """Return q times the scale, by default 1 / sqrt of its last dimension."""
+    type = r.type(q)
+    depth = type.shape[-1]
     if attrs.scale is not None:
-        return attrs.scale
-    depth = q.shape[-1]
-    expect.argument(
-        "scaled_dot_product_attention",
-        isinstance(depth, int),
-        f"scale must be given where the last dimension of q, {q}, is symbolic",
-    )
-    return 1.0 / math.sqrt(depth) if depth else 1.0  # type: ignore[arg-type]
+        return r.scale(q, attrs.scale)
+    if isinstance(depth, int):
+        return r.scale(q, 1.0 / math.sqrt(max(depth, 1)))
+    size = r.cast(r("dim_value", dim=depth), type.dtype)
+    return r("mul", q, r.expand(r("rsqrt", size), type.shape))
+
+
+def _masked_softmax(r: Rules, scores: Operand) -> Operand:
+    """Return the softmax along the last dimension, 0 where all of a row is -inf."""
+    type = r.type(scores)
+    dim = type.rank - 1
+    if _is_void(type, dim):
+        return r.full(0.0, type)
+    top = r.spread(r("amax", scores, dims=(dim,)), (dim,), type.shape)
+    dead = r("eq", top, r.full_like(top, -math.inf))
+    zero = r.full_like(scores, 0.0)
+    weights = r("softmax", r("where", dead, zero, scores), dim=dim)
+    return r("where", dead, zero, weights)
 
 
 def _attention_rule(
@@ -171,10 +184,9 @@ def _attention_rule(
 ) -> Operand:
     dtype, rank = r.type(q).dtype, r.type(q).rank
     work = dtype.accumulator
-    scale = _scale(attrs, r.type(q))
     q, k, v = (r.cast(x, work) for x in (q, k, v))
     swapped = (*range(rank - 2), rank - 1, rank - 2)
-    scores = r("matmul", r.scale(q, scale), r.permute(k, swapped))
+    scores = r("matmul", _scaled(r, attrs, q), r.permute(k, swapped))
     shape = r.type(scores).shape
     if attrs.causal:
         rows = r("iota", shape=shape, dim=rank - 2, dtype=dtypes.int64)
@@ -186,7 +198,7 @@ def _attention_rule(
             scores = r("where", m, scores, r.full_like(scores, -math.inf))
         else:
             scores = r("add", scores, r.cast(m, work))
-    weights = r("softmax", scores, dim=rank - 1)
+    weights = _masked_softmax(r, scores) if mask else r("softmax", scores, dim=rank - 1)
     return r.cast(r("matmul", weights, v), dtype)
 
 
@@ -223,7 +235,9 @@ def _attention_samples() -> Iterable[Sample]:
     yield Sample((sampling.strided(q), k, v), {"causal": False, "scale": None})
     bias = sampling.normal(2, 3, 5, dtype=dtypes.float64)
     yield Sample((*operands(dtypes.float64, 2), bias), {"causal": False, "scale": None})
-    yield Sample((q, k, v, bias > -1.0), {"causal": False, "scale": None}, differentiable=False)
+    seen = bias > -0.5
+    seen[0, 1] = False
+    yield Sample((q, k, v, seen), {"causal": False, "scale": None})
     yield Sample((q[:0], k[:0], v[:0]), {"causal": False, "scale": None})
 
 

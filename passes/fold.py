@@ -41,9 +41,15 @@ def fold(builder: GraphBuilder, node: Node, limit: int) -> Sequence[Value] | Non
                 return None
             return (builder.full(node.attrs.dim, node.outputs[0].type),)
         case _:
-            if not node.inputs or any(v.type.dtype.is_complex for v in node.inputs):
+            if not node.inputs or not all(_is_known(builder, v) for v in node.inputs):
                 return None
             return _fold_uniform(builder, node) or _fold_small(builder, node, limit)
+
+
+def _is_known(builder: GraphBuilder, value: Value) -> bool:
+    node = builder.producer(value)
+    known = node is not None and node.op.name in ("full", "constant")
+    return known and not value.type.dtype.is_complex
 
 
 def _fold_uniform(builder: GraphBuilder, node: Node) -> Sequence[Value] | None:

@@ -228,6 +228,15 @@ def scalar(value: bool | int | float | complex, dtype: DType) -> Tensor:
     return wrap(np.array(value, dtype.numpy), dtype)
 
 
+def number_as(value: bool | int | float | complex, like: Tensor) -> Tensor:
+    """Return a Python number as a tensor of the type of `like`."""
+    if mode.tracer is not None or not like._sizes or like.dtype.kind in (Kind.INT, Kind.UINT):
+        return expand(scalar(value, like.dtype), tuple(like._sizes))
+    shape = like._sizes
+    held = np.array(value, like.dtype.numpy)
+    return passing(np.ndarray(shape, held.dtype, held, 0, (0,) * len(shape)), like.dtype)
+
+
 def scalar_input(value: bool | int | float | complex, dtype: DType) -> Tensor:
     """Return a Python number that may change from call to call as a 0-d tensor of `dtype`.
 
@@ -310,10 +319,12 @@ def expand(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if mode.tracer is None and not tape.requires(x) and x._array is not None:
         # A passing operand: a stride-0 view that nobody else will see.
         array = x._array
-        if array.ndim == 0:
-            spread = np.ndarray(shape, array.dtype, array, 0, (0,) * len(shape))
-        else:
+        lead = len(shape) - array.ndim
+        if lead < 0 or not array.flags.c_contiguous or 0 in shape:
             spread = np.broadcast_to(array, shape)
+        else:
+            steps = [0 if n == 1 else s for n, s in zip(array.shape, array.strides)]
+            spread = np.ndarray(shape, array.dtype, array, 0, (*(0,) * lead, *steps))
         return passing(spread, x.dtype)
     op = OPS["expand"]
     return apply(op, (x,), op.attrs(shape=tuple(shape)))
@@ -321,12 +332,12 @@ def expand(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def passing(array: Array, dtype: DType) -> Tensor:
     """Return an operand for one application: an array with any strides, 0 among them."""
-    tensor = wrap(_EMPTY, dtype)
+    tensor = wrap(_PLACE, dtype)
     tensor._array = array
     return tensor
 
 
-_EMPTY = np.empty((), np.float32)
+_PLACE = np.empty((), np.float32)
 
 __all__ = [
     "NO_ATTRS",

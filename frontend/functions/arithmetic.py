@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 from smelt.base import TensorBase
 from smelt.dispatch import apply, cast
 from smelt.functions import operands
-from smelt.functions.operands import Number, Operand, binary, float_unary, meet, op, unary
+from smelt.functions.operands import (
+    Number,
+    Operand,
+    binary,
+    common_dtype,
+    float_unary,
+    meet,
+    op,
+    unary,
+)
 from smelt.ir import dtypes, promotion
 from smelt.ir.dtypes import Kind
 from smelt.ir.errors import ArgumentError, DTypeError
@@ -32,7 +41,7 @@ def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """Return input + alpha * other; of bools, their disjunction."""
     if alpha != 1:
         other = _scaled(input, other, alpha, "add")
-    dtype = _common(input, other, "add")
+    dtype = common_dtype("add", input, other)
     return binary(_OR if dtype is dtypes.bool_ else _ADD, "add", input, other, dtype)
 
 
@@ -40,7 +49,7 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """Return input - alpha * other."""
     if alpha != 1:
         other = _scaled(input, other, alpha, "sub")
-    dtype = _common(input, other, "sub")
+    dtype = common_dtype("sub", input, other)
     for x in (input, other):
         if isinstance(x, bool) or (isinstance(x, TensorBase) and x.dtype is dtypes.bool_):
             raise DTypeError("sub: bools have no difference; use ^ or logical_xor() instead of -")
@@ -54,13 +63,13 @@ def rsub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 def mul(input: Operand, other: Operand) -> Tensor:
     """Return input * other; of bools, their conjunction."""
-    dtype = _common(input, other, "mul")
+    dtype = common_dtype("mul", input, other)
     return binary(_AND if dtype is dtypes.bool_ else _MUL, "mul", input, other, dtype)
 
 
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """Return input / other, rounded towards zero ("trunc") or down ("floor") if asked."""
-    dtype = _common(input, other, "div")
+    dtype = common_dtype("div", input, other)
     if rounding_mode is None:
         return binary(
             _DIV, "div", input, other, promotion.float_type(dtype, settings.default_dtype)
@@ -78,19 +87,19 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 
 def floor_divide(input: Operand, other: Operand) -> Tensor:
     """Return the quotient rounded down."""
-    dtype = _numeric(_common(input, other, "floor_divide"))
+    dtype = _numeric(common_dtype("floor_divide", input, other))
     return binary(_FLOORDIV, "floor_divide", input, other, dtype)
 
 
 def remainder(input: Operand, other: Operand) -> Tensor:
     """Return the remainder with the sign of the divisor, as Python's %."""
-    dtype = _numeric(_common(input, other, "remainder"))
+    dtype = _numeric(common_dtype("remainder", input, other))
     return binary(_MOD, "remainder", input, other, dtype)
 
 
 def fmod(input: Operand, other: Operand) -> Tensor:
     """Return the remainder with the sign of the dividend, as C's fmod."""
-    dtype = _numeric(_common(input, other, "fmod"))
+    dtype = _numeric(common_dtype("fmod", input, other))
     return binary(_REM, "fmod", input, other, dtype)
 
 
@@ -100,7 +109,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     Raises:
         RuntimeError: an integer tensor meets a negative integer exponent.
     """
-    dtype = _numeric(_common(input, exponent, "pow"))
+    dtype = _numeric(common_dtype("pow", input, exponent))
     if isinstance(input, TensorBase) and operands.is_number(exponent):
         value = operands.as_number(exponent)
         if dtype.is_integer and isinstance(value, int) and value < 0:
@@ -283,14 +292,6 @@ def where_tensor(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
 def copysign(input: Tensor, other: Operand) -> Tensor:
     """Return |input| with the sign of other."""
     return binary(op("copysign"), "copysign", input, other, operands.float_dtype(input, other))
-
-
-def _common(a: Operand, b: Operand, function: str) -> dtypes.DType:
-    if isinstance(a, TensorBase) and isinstance(b, TensorBase) and a.dtype is b.dtype:
-        return a.dtype
-    operands.expect_operand(a, function, "input")
-    operands.expect_operand(b, function, "other")
-    return operands.result_dtype(a, b)
 
 
 def _numeric(dtype: dtypes.DType) -> dtypes.DType:

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from smelt.tensor import Tensor
 
 Number = bool | int | float | complex
+# Python numbers that take on the dtype of a tensor of each kind.
+_FITTING: dict[Kind, tuple[type, ...]] = {
+    Kind.BOOL: (bool,),
+    Kind.UINT: (bool, int),
+    Kind.INT: (bool, int),
+    Kind.FLOAT: (bool, int, float),
+    Kind.COMPLEX: (bool, int, float, complex),
+}
 Operand = Any  # a tensor, a Python number or a NumPy scalar
 
 
@@ -43,6 +51,19 @@ def category(x: Operand) -> tuple[DType, Category]:
     if isinstance(x, TensorBase):
         return x.dtype, Category.DIMENSIONED if x._sizes else Category.ZERO_DIM
     return promotion.number_dtype(as_number(x), settings.default_dtype), Category.NUMBER
+
+
+def common_dtype(function: str, a: Operand, b: Operand) -> DType:
+    """Return the dtype in which two operands meet, each a tensor or a number."""
+    if isinstance(a, TensorBase):
+        if isinstance(b, TensorBase):
+            if a.dtype is b.dtype:
+                return a.dtype
+        elif type(b) in _FITTING[a.dtype.kind]:
+            return a.dtype
+    expect_operand(a, function, "input")
+    expect_operand(b, function, "other")
+    return result_dtype(a, b)
 
 
 def result_dtype(*operands: Operand) -> DType:
@@ -95,14 +116,12 @@ def spread(function: str, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 def binary(op: OpDef, function: str, a: Operand, b: Operand, dtype: DType | None = None) -> Tensor:
     """Apply an elementwise op of two operands after promotion and broadcasting."""
-    if (
-        isinstance(a, TensorBase)
-        and isinstance(b, TensorBase)
-        and a.dtype is b.dtype
-        and (dtype is None or dtype is a.dtype)
-        and a._sizes == b._sizes
-    ):
-        return apply(op, (a, b))  # type: ignore[arg-type]
+    if isinstance(a, TensorBase) and (dtype is None or dtype is a.dtype):
+        if isinstance(b, TensorBase):
+            if a.dtype is b.dtype and a._sizes == b._sizes:
+                return apply(op, (a, b))  # type: ignore[arg-type]
+        elif type(b) in _FITTING[a.dtype.kind]:
+            return apply(op, (a, dispatch.number_as(b, a)))  # type: ignore[arg-type]
     return apply(op, meet(function, (a, b), dtype))
 
 

@@ -69,9 +69,12 @@ def _fold_uniform(builder: GraphBuilder, node: Node) -> Sequence[Value] | None:
     points = [
         np.array(n).astype(v.type.dtype.numpy) for n, v in zip(numbers, node.inputs, strict=True)
     ]
+    results = _evaluated(node, points)
+    if any(result != result for result in results):
+        return None  # which NaN it is matters to `bitcast`, and a number cannot say it
     return tuple(
         builder.full(as_python(result, v.type.dtype), v.type)
-        for result, v in zip(_evaluated(node, points), node.outputs, strict=True)
+        for result, v in zip(results, node.outputs, strict=True)
     )
 
 

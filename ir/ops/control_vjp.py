@@ -1,11 +1,13 @@
 """The vjp rules of control flow: each applies a region op over backward graphs of the regions.
 
-Nothing is saved inside of a region; the backward graphs compute it again.
+Nothing is saved inside of a region; the backward graphs compute it again. What builds graphs needs
+the registry, which is made of this module, and so it is imported where it is used.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from smelt.ir.graph import Graph, Value
 from smelt.ir.op import Operand, Rules, Saved
@@ -49,8 +51,9 @@ def cond_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
 def custom_vjp_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
     """Apply the backward region: gxs = backward(xs, ys, gys) at the operands `wrt`."""
     from smelt.ir.builder import apply_graph
+    from smelt.ir.differentiate import expand_gradients
 
-    backward = saved.regions[1]
+    backward = expand_gradients(saved.regions[1])
     seeds = tuple(
         r.full_like(y, 0) if g is None else g for g, y in zip(cotangents, saved["ys"], strict=True)
     )
@@ -77,27 +80,58 @@ def scan_vjp(r: Rules, saved: Saved, *cotangents: Operand | None) -> Cotangents:
         carried=carried, length=length, scanned=scanned,
     )[carried:]  # fmt: skip
 
-    plan = _ScanPlan(body, carried, scanned, saved.needs, _given(cotangents)[0])
+    parts = _parts(saved, _given(cotangents)[0])
     carry_seeds = tuple(
-        r.full_like(xs[k], 0.0) if cotangents[k] is None else cotangents[k] for k in plan.carries
+        r.full_like(xs[k], 0.0) if cotangents[k] is None else cotangents[k] for k in parts.carries
     )
-    sums = tuple(r.full_like(captures[k], 0.0) for k in plan.captures)
-    seeds = tuple(cotangents[carried + k] for k in plan.stacked)
-    reversed_ = tuple(r("flip", s, dims=(0,)) for s in (*history, *sequences, *seeds))
+    sums = tuple(r.full_like(captures[k], 0.0) for k in parts.captures)
+    seeds = tuple(cotangents[carried + k] for k in parts.stacked)
+    from_the_end = tuple(r("flip", s, dims=(0,)) for s in (*history, *sequences, *seeds))
     results = r(
-        "scan", *carry_seeds, *sums, *reversed_, *captures, regions=(plan.backward(),),
-        carried=len(carry_seeds) + len(sums), length=length, scanned=len(reversed_),
+        "scan", *carry_seeds, *sums, *from_the_end, *captures,
+        regions=(_backward_body(body, carried, scanned, parts),),
+        carried=len(carry_seeds) + len(sums), length=length, scanned=len(from_the_end),
     )  # fmt: skip
 
     found: list[Operand | None] = [None] * len(xs)
     places = iter(results)
-    for k in plan.carries:
+    for k in parts.carries:
         found[k] = next(places)
-    for k in plan.captures:
+    for k in parts.captures:
         found[carried + scanned + k] = next(places)
-    for k in plan.sequences:
+    for k in parts.sequences:
         found[carried + k] = r("flip", next(places), dims=(0,))
     return tuple(g if needed else None for g, needed in zip(found, saved.needs))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Which operands and results of a scan take part in its backward scan.
+
+    Attributes:
+        carries: numbers of the carries that have cotangents.
+        sequences: numbers of the scanned operands whose cotangent is wanted.
+        captures: numbers of the captures whose cotangent is wanted.
+        stacked: numbers of the stacked results whose cotangent is given.
+    """
+
+    carries: tuple[int, ...]
+    sequences: tuple[int, ...]
+    captures: tuple[int, ...]
+    stacked: tuple[int, ...]
+
+
+def _parts(saved: Saved, given: tuple[bool, ...]) -> _Parts:
+    from smelt.ir.differentiate import is_differentiable
+
+    carried, needs = saved.attrs.carried, saved.needs
+    first = carried + saved.attrs.scanned
+    return _Parts(
+        tuple(k for k, x in enumerate(saved.input_types[:carried]) if is_differentiable(x)),
+        tuple(k for k, needed in enumerate(needs[carried:first]) if needed),
+        tuple(k for k, needed in enumerate(needs[first:]) if needed),
+        tuple(k for k, has in enumerate(given[carried:]) if has),
+    )
 
 
 def _with_history(body: Graph, carried: int) -> Graph:
@@ -108,65 +142,33 @@ def _with_history(body: Graph, carried: int) -> Graph:
     return copy_graph(Graph(f"{body.name}_history", body.inputs, body.nodes, outputs))
 
 
-class _ScanPlan:
-    """Which operands and results of a scan take part in its backward scan.
+def _backward_body(body: Graph, carried: int, scanned: int, parts: _Parts) -> Graph:
+    """Return the body of the backward scan.
 
-    Attributes:
-        carries: numbers of the carries that have cotangents.
-        sequences: numbers of the scanned operands whose cotangent is wanted.
-        captures: numbers of the captures whose cotangent is wanted.
-        stacked: numbers of the stacked results whose cotangent is given.
+    It takes (cotangents of the carry, sums for the captures; the carry of the step, the scanned
+    slices, cotangents of the stacked results; captures).
     """
+    from smelt.ir.builder import GraphBuilder, apply_graph
+    from smelt.ir.differentiate import differentiate, expand_gradients
 
-    def __init__(
-        self,
-        body: Graph,
-        carried: int,
-        scanned: int,
-        needs: tuple[bool, ...],
-        given: tuple[bool, ...],
-    ) -> None:
-        from smelt.ir.differentiate import is_differentiable
+    body = expand_gradients(body)
+    slices, captures = body.inputs[carried : carried + scanned], body.inputs[carried + scanned :]
+    builder = GraphBuilder(f"{body.name}_backward")
 
-        self.body, self.carried, self.scanned = body, carried, scanned
-        first = carried + scanned
-        self.carries = [k for k in range(carried) if is_differentiable(body.inputs[k].type)]
-        self.sequences = [k for k in range(scanned) if needs[carried + k]]
-        self.captures = [k for k in range(len(needs) - first) if needs[first + k]]
-        self.stacked = [k for k in range(len(body.outputs) - carried) if given[carried + k]]
+    def parameters(values: Sequence[Value]) -> list[Value]:
+        return [builder.input(v.type, v.name) for v in values]
 
-    def backward(self) -> Graph:
-        """Return the body of the backward scan.
-
-        It takes (cotangents of the carry, sums for the captures; the carry of the step, the
-        scanned slices, cotangents of the stacked results; captures).
-        """
-        from smelt.ir.builder import GraphBuilder, apply_graph
-        from smelt.ir.differentiate import differentiate, expand_gradients
-
-        body = expand_gradients(self.body)
-        first = self.carried + self.scanned
-        builder = GraphBuilder(f"{body.name}_backward")
-
-        def parameters(values: list[Value]) -> list[Value]:
-            return [builder.input(v.type, v.name) for v in values]
-
-        carry_seeds = parameters([body.outputs[k] for k in self.carries])
-        sums = parameters([body.inputs[first + k] for k in self.captures])
-        step = parameters([*body.inputs[:first]])
-        stacked = [body.outputs[self.carried + k] for k in self.stacked]
-        seeds = parameters(stacked)
-        captures = parameters([*body.inputs[first:]])
-        values: dict[Value, Any] = apply_graph(builder, body, [*step, *captures])
-        wrt = (
-            [body.inputs[k] for k in self.carries]
-            + [body.inputs[first + k] for k in self.captures]
-            + [body.inputs[self.carried + k] for k in self.sequences]
-        )
-        outputs = [body.outputs[k] for k in self.carries] + stacked
-        found = differentiate(builder, body.nodes, values, outputs, carry_seeds + seeds, wrt)
-        ends = len(self.carries), len(self.carries) + len(self.captures)
-        totals = [
-            builder("add", total, part) for total, part in zip(sums, found[ends[0] : ends[1]])
-        ]
-        return builder.finish([*found[: ends[0]], *totals, *found[ends[1] :]])
+    last = [body.outputs[k] for k in parts.carries]
+    stacked = [body.outputs[carried + k] for k in parts.stacked]
+    wanted = [captures[k] for k in parts.captures]
+    carry_seeds, sums = parameters(last), parameters(wanted)
+    step = parameters(body.inputs[: carried + scanned])
+    seeds = parameters(stacked)
+    values: dict[Value, Operand] = apply_graph(builder, body, [*step, *parameters(captures)])
+    wrt = [*(body.inputs[k] for k in parts.carries), *wanted, *(slices[k] for k in parts.sequences)]
+    found = differentiate(
+        builder, body.nodes, values, [*last, *stacked], [*carry_seeds, *seeds], wrt
+    )
+    count = len(last)
+    totals = [builder("add", total, part) for total, part in zip(sums, found[count:])]
+    return builder.finish([*found[:count], *totals, *found[count + len(sums) :]])

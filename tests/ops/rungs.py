@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from smelt.codegen.lower.program import lower
+from smelt.codegen.schedule.pipeline import schedule_kernel
 from smelt.codegen.target import Target
 from smelt.ir.builder import GraphBuilder
 from smelt.ir.graph import Graph
@@ -16,6 +17,8 @@ from smelt.ir.op import OpDef, Sample
 from smelt.ir.text import parse
 from smelt.ir.types import Shape, row_major_strides
 from smelt.passes.decompose import Decompose
+from smelt.passes.memory_plan import plan_memory
+from smelt.passes.pipeline import optimise
 
 from tests.ops.comparison import attributes, type_of
 
@@ -64,7 +67,19 @@ def layout(array: Array) -> Shape | None:
     return None if strides == row_major_strides(array.shape) else strides
 
 
-def program(batch: Batch, target: Target) -> Program:
+def lowered(batch: Batch, target: Target) -> Program:
     """Lower a batch, op by op, reading its arrays where they lie."""
     graph = Decompose().run(batch.graph)
     return lower(graph, target, input_layouts=[layout(x) for x in batch.arrays])
+
+
+def scheduled(program: Program, target: Target) -> Program:
+    """Schedule each kernel of a program."""
+    return replace(program, kernels=tuple(schedule_kernel(k, target) for k in program.kernels))
+
+
+def optimised(batch: Batch, target: Target) -> Program:
+    """Take a batch down the whole way: all passes, fusion groups, memory plan, schedule."""
+    graph = optimise(batch.graph)
+    program = lower(graph, target, input_layouts=[layout(x) for x in batch.arrays])
+    return scheduled(plan_memory(program), target)

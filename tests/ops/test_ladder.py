@@ -1,19 +1,25 @@
-"""Reference = graph interpreter = loop interpreter, on every sample of every op."""
+"""Reference = graph interpreter = loop interpreter = machine code, on every sample of every op.
+
+The rung that breaks names the guilty level: lowering, schedule, emitter, or what the passes make of
+an op on its own. All samples of an op are one graph, one program and one native module.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
+import numpy as np
 import pytest
-from smelt.codegen.target import host
 from smelt.ir import registry
 from smelt.ir.interpreter import run_graph
 from smelt.ir.loop.interpreter import run_program
 from smelt.ir.op import Call, Decompose, Lower, OpDef, Sample
+from smelt.ir.structured import INTEGER_DIVISION_BY_ZERO
 
 from tests.codegen.llvm import native
 from tests.ops.comparison import Referee
-from tests.ops.rungs import batch, program
+from tests.ops.rungs import Batch, batch, lowered, optimised, scheduled
 
 OPS = [
     op
@@ -28,29 +34,64 @@ def referees(op: OpDef) -> tuple[Referee, ...]:
     return tuple(Referee(op, sample) for sample in op.samples())
 
 
-def cases(op: OpDef) -> list[tuple[OpDef, Sample]]:
-    return [(op, referee.sample) for referee in referees(op)]
+@cache
+def cases(op: OpDef) -> Batch:
+    return batch(op.name, [(op, referee.sample) for referee in referees(op)])
 
 
-@pytest.mark.parametrize("op", OPS, ids=[op.name for op in OPS])
+def check(op: OpDef, found: tuple[Any, ...], rung: str) -> None:
+    for referee, part in zip(referees(op), cases(op).slices, strict=True):
+        referee.check(tuple(found[part]), rung)
+
+
+def named(ops: list[OpDef]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("op", ops, ids=[op.name for op in ops])
+
+
+@named(OPS)
 def test_graph_interpreter(op: OpDef) -> None:
-    graph = batch(op.name, cases(op))
-    found = run_graph(graph.graph, graph.arrays)
-    for referee, part in zip(referees(op), graph.slices, strict=True):
-        referee.check(found[part], "graph interpreter")
+    check(op, run_graph(cases(op).graph, cases(op).arrays), "graph interpreter")
 
 
-@pytest.mark.parametrize("op", NATIVE, ids=[op.name for op in NATIVE])
+@named(NATIVE)
 def test_loop_interpreter(op: OpDef) -> None:
-    graph = batch(op.name, cases(op))
-    found = run_program(program(graph, host()), graph.arrays)
-    for referee, part in zip(referees(op), graph.slices, strict=True):
-        referee.check(found[part], "loop interpreter")
+    program = lowered(cases(op), native.best())
+    check(op, run_program(program, cases(op).arrays), "loop interpreter")
 
 
-@pytest.mark.parametrize("op", NATIVE, ids=[op.name for op in NATIVE])
+@named(NATIVE)
+def test_scheduled_loops(op: OpDef) -> None:
+    program = scheduled(lowered(cases(op), native.best()), native.best())
+    check(op, run_program(program, cases(op).arrays), "loop interpreter after the schedule")
+
+
+@named(NATIVE)
 def test_native(op: OpDef) -> None:
-    graph = batch(op.name, cases(op))
-    found = native.run(program(graph, native.best()), graph.arrays, native.best())
-    for referee, part in zip(referees(op), graph.slices, strict=True):
-        referee.check(found[part], "native")
+    program = scheduled(lowered(cases(op), native.best()), native.best())
+    check(op, native.run(program, cases(op).arrays, native.best()), "machine code")
+
+
+@pytest.mark.deep
+@named(NATIVE)
+def test_optimised(op: OpDef) -> None:
+    program = optimised(cases(op), native.best())
+    check(op, run_program(program, cases(op).arrays), "loop interpreter after the passes")
+    check(op, native.run(program, cases(op).arrays, native.best()), "machine code after the passes")
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("level", list(native.targets()))
+@named(NATIVE)
+def test_instruction_sets(op: OpDef, level: str) -> None:
+    target = native.targets()[level]
+    program = scheduled(lowered(cases(op), target), target)
+    check(op, native.run(program, cases(op).arrays, target), level)
+
+
+@pytest.mark.parametrize("name", ["floordiv", "mod", "truncdiv", "rem"])
+def test_division_by_zero_is_found_in_machine_code(name: str) -> None:
+    operands = (np.array([7, -7, 5]), np.array([2, 3, 0]))
+    graph = batch(name, [(registry.OPS[name], Sample(operands, {}))])
+    program = scheduled(lowered(graph, native.best()), native.best())
+    found = native.run(program, graph.arrays, native.best())
+    assert (found.code, found.value) == (INTEGER_DIVISION_BY_ZERO, 5)

@@ -64,7 +64,7 @@ def element_offset(
 def load(w: Writer, scope: Scope, buffer: Buffer, memory: Memory, offset: Operand) -> Value:
     """Return the element at `offset`, for each lane; inactive lanes get zero."""
     element = memory_type(buffer.dtype)
-    unmasked = scope.mask is None or _always_valid(buffer, offset)
+    unmasked = scope.mask is None or _always_valid(buffer, memory, offset)
     size = buffer.dtype.itemsize
     is_row = isinstance(offset, Linear) and offset.stride in (1, -1)
     if is_row and (unmasked or offset.lanes == scope.lanes):
@@ -112,7 +112,7 @@ def store(
 ) -> None:
     """Write `value` at `offset`, for each active lane; of lanes that meet, the last one wins."""
     element, size = memory_type(buffer.dtype), buffer.dtype.itemsize
-    safe = _always_valid(buffer, offset)
+    safe = _always_valid(buffer, memory, offset)
     mask = scope.mask
     if isinstance(offset, Linear) and offset.stride in (1, -1) and offset.lanes == scope.lanes:
         if mask is not None and safe:
@@ -184,7 +184,13 @@ def _row_mask(w: Writer, scope: Scope, lanes: int, *, backwards: bool) -> Value:
     return w.shuffle(mask, list(reversed(range(lanes)))) if backwards else mask
 
 
-def _always_valid(buffer: Buffer, offset: Operand) -> bool:
+def stack_bytes(buffer: Buffer, copies: int) -> int:
+    """Return the size of a LOCAL buffer: whole vector registers, so that the last one is whole."""
+    count = elements(buffer.shape, buffer.strides) * max(copies, 1)
+    return max(-(-count * buffer.dtype.itemsize // 64) * 64, 64)
+
+
+def _always_valid(buffer: Buffer, memory: Memory, offset: Operand) -> bool:
     """Tell whether an access may be made by inactive lanes too: a known place on the stack.
 
     Such accesses become registers, which a masked one would prevent.
@@ -192,7 +198,17 @@ def _always_valid(buffer: Buffer, offset: Operand) -> bool:
     if buffer.space is not Space.LOCAL:
         return False
     base = offset.base if isinstance(offset, Linear) else offset
-    return base.known is not None and (isinstance(offset, Value) or offset.stride in (1, -1))
+    if base.known is None:
+        return False
+    if isinstance(offset, Value):
+        first = last = base.known
+    elif offset.stride in (1, -1):
+        ends = (base.known, base.known + (offset.lanes - 1) * offset.stride)
+        first, last = min(ends), max(ends)
+    else:
+        return False
+    # Inactive lanes may lie past the elements, but must not lie past the memory.
+    return first >= 0 and (last + 1) * buffer.dtype.itemsize <= stack_bytes(buffer, memory.lanes)
 
 
 def _or_nowhere(w: Writer, scope: Scope, at: Value) -> Value:

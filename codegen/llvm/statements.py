@@ -102,7 +102,8 @@ def _allocated(frame: Frame, scope: Scope, buffer: Buffer) -> Scope:
     size = max(count * buffer.dtype.itemsize, 1)
     match buffer.space:
         case Space.LOCAL | Space.SHARED:
-            return scope.place(buffer, Memory(frame.w.stack(size, buffer.name), copies))
+            room = memory.stack_bytes(buffer, copies)
+            return scope.place(buffer, Memory(frame.w.stack(room, buffer.name), copies))
         case Space.SCRATCH:
             start = integer_constant(scope.scratch)
             pointer = frame.w.offset(frame.worker_scratch, "i8", start)

@@ -176,6 +176,19 @@ def test_masked_lanes_never_touch_memory() -> None:
     check(kernel("far", (x, y), (y,), nest), numbers(16))
 
 
+@pytest.mark.parametrize("extent", [1, 10, 17])
+def test_masked_lanes_past_the_end_of_a_local_row(extent: int) -> None:
+    # A row shorter than a vector register: inactive lanes lie past it, on the stack.
+    row = row_major_buffer("row", F32, (extent,), Space.LOCAL)
+    x, y = buffer("x", F32, 8, extent), buffer("y", F32, 8, extent)
+    inside = below(l, extent)
+    fill = loop(l, 32, Kind.VECTOR, If(inside, (Store(row, (l,), Load(x, (i, l))),)))
+    total = Accumulate(row, (integer(0),), "add", Load(row, (integer(extent - 1),)))
+    drain = loop(m, 32, Kind.VECTOR, If(below(m, extent), (Store(y, (i, m), Load(row, (m,))),)))
+    nest = loop(i, 8, Kind.SERIAL, Alloc(row, (fill, total, drain)))
+    check(kernel("row", (x, y), (y,), nest), numbers(8, extent))
+
+
 def test_index_arithmetic_on_lanes() -> None:
     y = buffer("y", I64, 9, 64)
     at = apply("sub", plus(times(i, 7), times(l, 3)), integer(100))

@@ -423,6 +423,10 @@ class Recorder:
             allow_unused=allow_unused,
         )
 
+    def let_go(self) -> None:
+        """Drop the tensors that the recording held for its own use."""
+        self._seeds.clear()
+
     # -- values that Python wants -------------------------------------------------------------
 
     def read(self, tensor: TensorBase, reason: str) -> Array:

@@ -73,6 +73,7 @@ def finish(recorder: Recorder, name: str, graphs: list[Graph]) -> None:
         name: name of the compiled function.
         graphs: takes the graph, if it is new.
     """
+    recorder.let_go()
     alive = [
         (place, tensor, cell)
         for place, (reference, cell) in enumerate(recorder.made)

@@ -72,12 +72,20 @@ def _half_angle(a: Number) -> tuple[Number, Number, Number]:
 
 
 def asin(x: Number) -> Number:
-    """Return the arc sine; NaN beyond 1."""
-    near, v, s = _half_angle(abs(x))
-    value = fma(v, s, v)
+    """Return the arc sine; NaN beyond 1.
+
+    Above one half, what the rounding of the square root took away is put back, and pi/4 is added
+    last, as the terms nearly cancel (msun's e_asin.c).
+    """
+    a = abs(x)
+    near, v, s = _half_angle(a)
     high, low = _half_pi(x)
-    far = high - (value * 2.0 - low)
-    return near.where(value, far).copysign(x)
+    root = near.where(1.0, v)
+    lost = fma(-root, root, (1.0 - a) * 0.5) / (root + root)
+    small = fma(root + root, s, (lost + lost) - low)
+    rest = high / 2 - (root + root)
+    far = high / 2 - (small - rest)
+    return near.where(fma(v, s, v), far).copysign(x)
 
 
 def acos(x: Number) -> Number:

@@ -143,7 +143,7 @@ class Line:
         self.position += 1
         return _DTYPES[name]
 
-    def number(self) -> scalar.Scalar:
+    def plain_number(self) -> scalar.Scalar:
         """Take a number without a type, or True or False."""
         kind, text = self.peek()
         if text in ("True", "False"):

@@ -240,7 +240,7 @@ def _constant(line: Line, constants: dict[str, Any]) -> Any:
 
 def _value(line: Line) -> scalar.Scalar:
     negative = line.accept("-")
-    value = line.number()
+    value = line.plain_number()
     return -value if negative else value
 
 
@@ -340,7 +340,7 @@ def _statement(reader: _Reader, line: Line, depth: int, names: Names) -> Stmt:
             buffer = _buffer(line, space)
             return Alloc(buffer, _scope(reader, line, depth, names.with_buffer(buffer)))
     if line.accept("check"):
-        code = line.number()
+        code = line.plain_number()
         line.take("(")
         parts = line.separated(lambda: expression(line, names), ")")
         line.end()

@@ -205,3 +205,45 @@ def test_every_op_without_a_derivative_says_why() -> None:
     for op in registry.OPS.values():
         if isinstance(op.vjp, NoVjp):
             assert op.vjp.reason, op.name
+
+
+SCAN = """graph g(%i: i64[], %c: f64[2], %x: f64[3,2], %k: f64[2], %s: {seed}) {{
+  %j: i64[], %d: f64[2], %y: f64[3,2], %z: i64[3] =
+    scan(%i, %c, %x, %k) {{carried=2, length=3, scanned=1}}
+    graph body(%i: i64[], %c: f64[2], %x: f64[2], %k: f64[2]) {{
+      %one: i64[] = full() {{value=1, dtype=i64, shape=()}}
+      %j: i64[] = add(%i, %one)
+      %n: f64[] = cast(%j) {{dtype=f64}}
+      %m: f64[2] = expand(%n) {{shape=(2,)}}
+      %p: f64[2] = mul(%c, %k)
+      %q: f64[2] = mul(%p, %m)
+      %r: f64[2] = add(%q, %x)
+      %t: f64[2] = sin(%r)
+      return %j, %r, %t, %j
+    }}
+  %gc: f64[2], %gx: f64[3,2], %gk: f64[2] = grad({of}, %s, %c, %x, %k) {{outputs=1}}
+  return %gc, %gx, %gk
+}}"""
+
+
+@pytest.mark.parametrize(("of", "seed"), [("%d", "f64[2]"), ("%y", "f64[3,2]")])
+def test_a_scan_with_counters_and_captures(of: str, seed: str) -> None:
+    random = np.random.default_rng(1)
+    c, x, k = random.standard_normal(2), random.standard_normal((3, 2)), random.standard_normal(2)
+    s = np.ones(2) if of == "%d" else np.ones((3, 2))
+    found = gradients_of(SCAN.format(of=of, seed=seed), np.array(0), c, x, k, s)
+
+    def value(c: np.ndarray, x: np.ndarray, k: np.ndarray) -> float:
+        total = 0.0
+        for step in range(3):
+            c = c * k * (step + 1) + x[step]
+            total += float(np.sin(c).sum())
+        return float(c.sum()) if of == "%d" else total
+
+    for position, gradient in enumerate(found):
+        for at in np.ndindex(gradient.shape):
+            up, down = [c.copy(), x.copy(), k.copy()], [c.copy(), x.copy(), k.copy()]
+            up[position][at] += 1e-6
+            down[position][at] -= 1e-6
+            slope = (value(*up) - value(*down)) / 2e-6
+            np.testing.assert_allclose(gradient[at], slope, rtol=1e-6, atol=1e-8)

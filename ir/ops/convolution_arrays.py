@@ -121,8 +121,10 @@ def output_array(xp: Any, window: Window, x: Array, w: Array) -> Array:
     elif _is_depthwise(window, w):
         padded = _padded_channels_last(xp, window, x)
         total = xp.zeros((n, *out, channels), x.dtype)
+        part = xp.empty_like(total)
         for at, slices in _offsets(window, kernel, out):
-            total += padded[(slice(None), *slices)] * w[(slice(None), 0, *at)]
+            xp.multiply(padded[(slice(None), *slices)], w[(slice(None), 0, *at)], out=part)
+            total += part
         result = _channels_first(xp, total)
     else:
         product = xp.matmul(_rows(xp, window, x, kernel, out), _grouped_weight(window, w))
@@ -144,9 +146,11 @@ def input_grad_array(xp: Any, window: Window, spatial: Ints, g: Array, w: Array)
     padded = tuple(e + 2 * p for e, p in zip(spatial, window.padding))
     total = xp.zeros((n, *padded, window.groups, each), g.dtype)
     if _is_depthwise(window, w):
-        last = _channels_last(g)[..., None]
+        last = xp.ascontiguousarray(_channels_last(g))[..., None]
+        part = xp.empty_like(last)
         for at, slices in _offsets(window, kernel, tuple(out)):
-            total[(slice(None), *slices)] += last * w[(slice(None), slice(0, 1), *at)]
+            xp.multiply(last, w[(slice(None), slice(0, 1), *at)], out=part)
+            total[(slice(None), *slices)] += part
     else:
         weight = _grouped_weight(window, w).transpose(0, 2, 1)
         product = xp.matmul(_grouped_rows(xp, window, g), weight)
@@ -166,6 +170,14 @@ def weight_grad_array(xp: Any, window: Window, kernel: Ints, x: Array, g: Array)
     x, g = _work(x), _work(g)
     channels, out = g.shape[1], g.shape[2:]
     each = x.shape[1] // window.groups
+    if each == 1 and window.groups == channels:
+        result = xp.empty((channels, 1, *kernel), x.dtype)
+        padded, last = _padded_channels_last(xp, window, x), xp.ascontiguousarray(_channels_last(g))
+        part = xp.empty_like(last)
+        for at, slices in _offsets(window, kernel, out):
+            xp.multiply(padded[(slice(None), *slices)], last, out=part)
+            result[(slice(None), 0, *at)] = part.reshape(-1, channels).sum(axis=0)
+        return result.astype(dtype, copy=False)
     rows = _rows(xp, window, x, kernel, out)
     product = xp.matmul(rows.transpose(0, 2, 1), _grouped_rows(xp, window, g))
     split = product.reshape(window.groups, *kernel, each, channels // window.groups)

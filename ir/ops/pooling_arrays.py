@@ -64,8 +64,9 @@ def max_array(xp: Any, kernel: Ints, window: Window, out: Ints, x: Array) -> tup
     spatial = x.shape[2:]
     padded = _pad(xp, x, window.padding, _padded_shape(spatial, out, kernel, window), -np.inf)
     offsets = list(itertools.product(*map(range, kernel)))
-    parts = [padded[_slices(at, out, window)] for at in offsets]
-    best = xp.array(parts[0], order="C")
+    # Each is read twice, and rows of a window's step are slow to read.
+    parts = [xp.ascontiguousarray(padded[_slices(at, out, window)]) for at in offsets]
+    best = parts[0].copy()
     for part in parts[1:]:
         xp.maximum(best, part, out=best)
     nan = bool(xp.isnan(best).any())

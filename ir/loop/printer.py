@@ -199,7 +199,7 @@ def _statement(stmt: Stmt, last: bool) -> Iterator[str]:
         case Store(buffer, index, value):
             yield f"{_element(buffer, index)} = {print_expr(value)}"
         case Accumulate(buffer, index, op, value):
-            yield f"{_element(buffer, index)} {ACCUMULATIONS[op]} {print_expr(value)}"
+            yield f"{_element(buffer, index)} {ACCUMULATIONS.get(op, op + '=')} {print_expr(value)}"
         case Check(holds, code, value, limit):
             parts = ", ".join(map(print_expr, (holds, value, limit)))
             yield f"check {code}({parts})"

@@ -194,7 +194,7 @@ class _Writer:
                 return expr in self.small
             case Const():
                 return True
-            case Apply(_, args, dtype) if dtype is dtypes.int64:
+            case Apply(op, args, dtype) if dtype is dtypes.int64 and op not in ("cast", "bitcast"):
                 return all(a.dtype is not dtypes.int64 or self.is_small(a) for a in args)
             case _:
                 return False

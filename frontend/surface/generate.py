@@ -7,6 +7,7 @@ compares what it would write with what is checked in.
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 from smelt.surface.table import TABLE, Row
@@ -187,8 +188,6 @@ def _ordered(names: list[str]) -> list[str]:
 
 
 def _mentions(body: str, word: str) -> bool:
-    import re
-
     tail = "" if word.endswith(".") else r"\b"
     return re.search(rf"(?<![\w.]){re.escape(word)}{tail}", body) is not None
 
@@ -257,12 +256,14 @@ def names_file() -> str:
     lines += [""]
     lines += [f"{alias} = {name}" for alias, name in sorted(aliases)]
     lines += ["", "__all__ = ["]
-    lines += [f'    "{name}",' for name in sorted(set(exported))]
+    lines += [f'    "{name}",' for name in sorted(set(exported), key=_import_order)]
     return "\n".join([*lines, "]"]) + "\n"
 
 
-def _import_order(name: str) -> tuple[bool, bool, str]:
-    return (not name.isupper(), not name[:1].isupper(), name)
+def _import_order(name: str) -> tuple[bool, bool, list[tuple[int, str]]]:
+    """Return the key by which the linter sorts: numbers within names count as numbers."""
+    parts = [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name) if p]
+    return (not name.isupper(), not name[:1].isupper(), parts)
 
 
 def _from(module: str, names: list[str]) -> list[str]:

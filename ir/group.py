@@ -46,6 +46,9 @@ _CONTRACTION_SIDE = 4
 # Up to so many points, a window (of a pooling, say) is unrolled and not a reduction any more.
 _UNROLLED_WINDOW = 9
 
+# How many points beyond one for each node may be evaluated in a kernel: windows multiply.
+_EXTRA_POINTS = 64
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -520,6 +523,8 @@ class _Planner:
         """Return what a node reads at a point of its domain, each with its index."""
         found = self.reads.get((node, domain))
         if found is None:
+            if len(self.reads) > len(self.nodes) + _EXTRA_POINTS:
+                raise Illegal("values would be computed at too many points")
             found = self.reads[node, domain] = tuple(
                 (e.value, point if e.same else mapped(e.index, point, self.ranges))
                 for point in (domains_of(node, domain) if _is_unrolled(node) else (domain,))

@@ -27,6 +27,8 @@ from smelt.passes.fusion_cost import Machine, seconds
 
 _LARGEST = 64
 _LARGEST_SIDE_BY_SIDE = 400
+# How many earlier readers of a value a new one looks at.
+_NEAR = 3
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class _Fuser:
         self.parts: list[_Part] = []
         self.count = 0
         self.uses = self.final_uses()
+        self.readers: dict[Value, list[Node]] = {}
 
     # --- what reads what ----------------------------------------------------------------------
 
@@ -137,6 +140,7 @@ class _Fuser:
             part = self.fresh(node)
             if part.plan is not None:
                 self.join_sources(part)
+                self.join_siblings(node)
         self.join_side_by_side()
         return self.rebuilt()
 
@@ -167,8 +171,44 @@ class _Fuser:
             if below is not part and below.plan is not None:
                 part = self.joined(part, below) or part
 
-    def joined(self, part: _Part, other: _Part, largest: int = _LARGEST) -> _Part | None:
-        """Return the union of two groups; None where it may not or should not be."""
+    def join_siblings(self, node: Node) -> None:
+        """Join the group of a new node with those that read what it reads along the same loops."""
+        near: dict[_Part, None] = {}
+        for value in self.read_values(node):
+            readers = self.readers.setdefault(value, [])
+            for reader in reversed(readers[-_NEAR:]):
+                near[self.part_of[reader]] = None
+            readers.append(node)
+        for other in near:
+            part = self.part_of[node]
+            alive = any(other is p for p in self.parts)
+            if alive and other is not part and not _is_apart(part.plan, other.plan):
+                self.joined(part, other, sharing=True)
+
+    def read_values(self, node: Node) -> list[Value]:
+        """Return the values that a node reads, through views that cost nothing."""
+        found: dict[Value, None] = {}
+        stack = list(reversed(node.inputs))
+        while stack:
+            value = stack.pop()
+            producer = self.graph.producers.get(value)
+            if producer in self.free:
+                stack.extend(reversed(producer.inputs))
+            elif value.type.size != 1:
+                found[value] = None
+        return list(found)
+
+    def joined(
+        self, part: _Part, other: _Part, largest: int = _LARGEST, sharing: bool = False
+    ) -> _Part | None:
+        """Return the union of two groups; None where it may not or should not be.
+
+        Args:
+            part: a group.
+            other: another one.
+            largest: how many nodes a group may have.
+            sharing: whether the union must have fewer loops than the two have.
+        """
         if len(part.nodes) + len(other.nodes) > largest or self.would_loop(part, other):
             return None
         if _clash(part.plan, other.plan):
@@ -178,6 +218,8 @@ class _Fuser:
         if isinstance(group, str):
             return None
         if group.contraction is not None and not _is_template_fit(group):
+            return None
+        if sharing and len(group.stages) >= _stages(part.plan) + _stages(other.plan):
             return None
         cost = seconds(group, self.machine)
         if cost > part.cost + other.cost:
@@ -317,6 +359,17 @@ class _Fuser:
         return Node(
             registry.OPS["fusion"], tuple(read), NoAttrs(), (region,), tuple(outputs), location
         )
+
+
+def _stages(group: Group | None) -> int:
+    return 0 if group is None else len(group.stages)
+
+
+def _is_apart(first: Group | None, second: Group | None) -> bool:
+    """Tell whether two groups have too little in common to share loops."""
+    if first is None or second is None:
+        return True
+    return first.contraction is not None or second.contraction is not None
 
 
 def _clash(first: Group | None, second: Group | None) -> bool:

@@ -1,0 +1,114 @@
+"""Random graphs on each rung: graph interpreter, loop interpreter, machine code.
+
+Many drawn graphs go side by side into one, so that few native modules are made. Inputs are small
+multiples of 1/4, so that most ops compute exactly and a comparison seldom hangs on rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from smelt.ir import dtypes
+from smelt.ir.builder import GraphBuilder
+from smelt.ir.interpreter import run_graph
+from smelt.ir.loop.interpreter import run_program
+
+from tests.codegen.llvm import native
+from tests.ops.rungs import Batch, lowered, optimised, scheduled
+from tests.strategies import PRIMITIVES, Case, graphs
+
+BATCHES = 6
+
+
+@dataclass(frozen=True)
+class Together:
+    """Cases side by side in one graph, and what it gives."""
+
+    batch: Batch
+    expected: tuple[Any, ...]
+    texts: tuple[str, ...]
+
+
+def drawn(number: int) -> list[Case]:
+    """Draw cases; each batch ends its graphs with other primitives, so that all occur."""
+    kept: list[Case] = []
+    found: list[Case] = []
+    share = PRIMITIVES[number::BATCHES]
+
+    @settings(
+        max_examples=6,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    for op in share:
+        given(graphs(last=op, most=5, special=False))(collect)()
+        # The first that Hypothesis draws are the simplest.
+        kept += found[-2:]
+        found.clear()
+    return kept
+
+
+@cache
+def together(number: int) -> Together:
+    builder = GraphBuilder(f"random_{number}")
+    arrays: list[np.ndarray[Any, Any]] = []
+    outputs: list[Any] = []
+    texts: list[str] = []
+    slices: list[slice] = []
+    for case in drawn(number):
+        inputs = [builder.input(v.type) for v in case.graph.inputs]
+        results = builder.inline(case.graph, inputs)
+        slices.append(slice(len(outputs), len(outputs) + len(results)))
+        arrays.extend(case.arrays)
+        outputs.extend(results)
+        texts.extend([str(case)] * len(results))
+    batch = Batch(builder.finish(outputs), tuple(arrays), tuple(slices))
+    with np.errstate(all="ignore"):
+        expected = run_graph(batch.graph, arrays)
+    return Together(batch, expected, tuple(texts))
+
+
+def check(number: int, found: tuple[Any, ...]) -> None:
+    case = together(number)
+    for mine, theirs, text in zip(found, case.expected, case.texts, strict=True):
+        assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape), text
+        if not dtypes.of_numpy(theirs.dtype).is_floating_point:
+            np.testing.assert_array_equal(mine, theirs, err_msg=text)
+            continue
+        half = theirs.dtype.itemsize == 2
+        wide = mine.astype(np.float64), theirs.astype(np.float64)
+        tolerance = 2e-2 if half else 2e-5
+        np.testing.assert_allclose(*wide, rtol=tolerance, atol=tolerance, err_msg=text)
+
+
+BATCH = pytest.mark.parametrize("number", range(BATCHES))
+
+
+@BATCH
+def test_loop_interpreter(number: int) -> None:
+    batch = together(number).batch
+    with np.errstate(all="ignore"):
+        check(number, run_program(lowered(batch, native.best()), batch.arrays))
+
+
+@BATCH
+def test_machine_code(number: int) -> None:
+    batch = together(number).batch
+    program = scheduled(lowered(batch, native.best()), native.best())
+    check(number, native.run(program, batch.arrays, native.best()))
+
+
+@BATCH
+def test_machine_code_after_the_passes(number: int) -> None:
+    batch = together(number).batch
+    check(number, native.run(optimised(batch, native.best()), batch.arrays, native.best()))

@@ -12,7 +12,6 @@ Source: System V Application Binary Interface, AMD64 supplement, section 4.4; EL
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import mmap
 import platform
 import struct
@@ -314,12 +313,11 @@ def _flush(base: int, pages: tuple[int, int]) -> None:
     """Make fresh code visible to instruction fetch where caches are not coherent."""
     if platform.machine().lower() not in ("aarch64", "arm64"):
         return
-    name = ctypes.util.find_library("gcc_s")
-    if name is not None:
-        ctypes.CDLL(name).__clear_cache(
-            ctypes.c_void_p(base + pages[0]), ctypes.c_void_p(base + pages[1])
-        )
-    # Elsewhere Linux itself synchronises a page when it first becomes executable.
+    try:
+        clear = ctypes.CDLL("libgcc_s.so.1").__clear_cache
+    except OSError:
+        return  # Linux itself synchronises a page that becomes executable
+    clear(ctypes.c_void_p(base + pages[0]), ctypes.c_void_p(base + pages[1]))
 
 
 @cache

@@ -27,6 +27,10 @@ class Dataset(Generic[T]):
         """Return a sample; what a subclass must give."""
         raise NotImplementedError(f"{type(self).__name__} should implement __getitem__")
 
+    def _collated(self, indices: list[Any]) -> Any | None:
+        """Return what `default_collate` makes of these samples, None if there is no short cut."""
+        return None
+
     def __add__(self, other: Dataset[Any]) -> ConcatDataset[Any]:
         return ConcatDataset([self, other])
 
@@ -59,6 +63,12 @@ class TensorDataset(Dataset["tuple[Tensor, ...]"]):
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         return tuple([tensor[index] for tensor in self.tensors])
+
+    def _collated(self, indices: list[Any]) -> Any | None:
+        own = type(self).__getitem__ is TensorDataset.__getitem__
+        if not own or not all(type(index) is int for index in indices):
+            return None
+        return [tensor[indices] for tensor in self.tensors]
 
     def __len__(self) -> int:
         return self.tensors[0].size(0)
@@ -159,6 +169,13 @@ class Subset(Dataset[T]):
         chosen = [self.indices[i] for i in indices]
         many = getattr(self.dataset, "__getitems__", None)
         return [self.dataset[i] for i in chosen] if many is None else many(chosen)
+
+    def _collated(self, indices: list[Any]) -> Any | None:
+        own = type(self).__getitem__ is Subset.__getitem__
+        inner = getattr(self.dataset, "_collated", None)
+        if not own or inner is None:
+            return None
+        return inner([self.indices[i] for i in indices])
 
     def __len__(self) -> int:
         return len(self.indices)

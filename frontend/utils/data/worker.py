@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from smelt.random import manual_seed
 from smelt.runtime import set_num_threads
-from smelt.utils.data.dataset import IterableDataset
+from smelt.utils.data.collate import default_collate
+from smelt.utils.data.dataset import Dataset, IterableDataset
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ class Fetcher:
         """Return the batch of some indices of a dataset that has indices."""
         if not self.batched:
             return self.collate(self.dataset[indices])
+        if self.collate is default_collate and isinstance(self.dataset, Dataset):
+            batch = self.dataset._collated(indices)
+            if batch is not None:
+                return batch
         many = getattr(self.dataset, "__getitems__", None)
         samples = [self.dataset[i] for i in indices] if many is None else many(indices)
         return self.collate(samples)

@@ -118,6 +118,28 @@ def _sum_of_indices(samples: list[Any]) -> int:
     return sum(sample[0] for sample in samples)
 
 
+class Doubled(data.TensorDataset):
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        return tuple([2 * row for row in super().__getitem__(index)])
+
+
+@pytest.mark.parametrize("kind", [data.TensorDataset, Doubled])
+def test_batches_of_tensors_are_what_collating_gives(kind: type[data.TensorDataset]) -> None:
+    x, y = smelt.rand(9, 2, 3), smelt.arange(9)
+    dataset = kind(x, y)
+    part = data.Subset(dataset, [8, 3, 5, 0, 1])
+    for source, order in ((dataset, [2, 0, 7]), (part, [4, 1, 2])):
+        (found,) = DataLoader(source, batch_sampler=[order])
+        expected = data.default_collate([source[k] for k in order])
+        assert type(found) is type(expected) is list
+        for a, b in zip(found, expected):
+            assert a.dtype is b.dtype and a.shape == b.shape and a.tolist() == b.tolist()
+    (found,) = DataLoader(dataset, batch_sampler=[[np.int64(2), np.int64(0)]])
+    assert found[1].tolist() == ([2, 0] if kind is data.TensorDataset else [4, 0])
+    with pytest.raises(IndexError):
+        list(DataLoader(dataset, batch_sampler=[[9]]))
+
+
 def test_a_dataset_may_fetch_many_at_once() -> None:
     class Many(Rows):
         def __getitems__(self, wanted: list[int]) -> list[Any]:

@@ -131,7 +131,7 @@ def _integer(w: Writer, op: str, v: tuple[Operand, ...], dtype: DType) -> Operan
         case "sign":
             return integers.sign(w, *v, signed=signed)
         case "and" | "or" | "xor":
-            return w.binary(op, *v)
+            return w.binary(op, v[0], v[1])
         case "not":
             if dtype.kind is Kind.BOOL:
                 return w.negation(w.value(v[0]))

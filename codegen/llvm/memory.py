@@ -7,6 +7,8 @@ is a gather or a scatter. What is masked off is not touched.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from smelt.codegen.llvm import integers
 from smelt.codegen.llvm.lanes import reduced
 from smelt.codegen.llvm.scope import Memory, Scope
@@ -66,8 +68,7 @@ def load(w: Writer, scope: Scope, buffer: Buffer, memory: Memory, offset: Operan
     element = memory_type(buffer.dtype)
     unmasked = scope.mask is None or _always_valid(buffer, memory, offset)
     size = buffer.dtype.itemsize
-    is_row = isinstance(offset, Linear) and offset.stride in (1, -1)
-    if is_row and (unmasked or offset.lanes == scope.lanes):
+    if _is_row(offset) and (unmasked or offset.lanes == scope.lanes):
         return _load_row(w, scope, buffer, memory, offset, unmasked=unmasked)
     if isinstance(offset, Value) and not offset.lanes:
         at = w.offset(memory.pointer, element, offset, inbounds=unmasked)
@@ -114,7 +115,7 @@ def store(
     element, size = memory_type(buffer.dtype), buffer.dtype.itemsize
     safe = _always_valid(buffer, memory, offset)
     mask = scope.mask
-    if isinstance(offset, Linear) and offset.stride in (1, -1) and offset.lanes == scope.lanes:
+    if _is_row(offset) and offset.lanes == scope.lanes:
         if mask is not None and safe:
             value = w.select(mask, value, load(w, scope, buffer, memory, offset))
             mask = None
@@ -170,6 +171,11 @@ def under_mask_of(w: Writer, scope: Scope, lanes: int) -> Value | None:
     if scope.mask is None or scope.mask.lanes <= lanes:
         return scope.mask
     return reduced(w, "or", w.spread(scope.mask, scope.lanes), lanes, dtypes.bool_)
+
+
+def _is_row(offset: Operand) -> TypeGuard[Linear]:
+    """Tell whether neighbouring lanes access neighbouring elements."""
+    return isinstance(offset, Linear) and offset.stride in (1, -1)
 
 
 def _row_start(w: Writer, offset: Linear) -> Value:

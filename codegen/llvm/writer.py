@@ -84,7 +84,7 @@ class Writer:
 
     Attributes:
         module: what the function belongs to.
-        contract: whether a product and a sum may become one fused operation.
+        contract: whether accumulating a product may become one fused operation.
         reassociate: whether a reduction over lanes may take any order.
         lines: the instructions so far.
     """
@@ -289,22 +289,20 @@ class Writer:
         self.module.declarations.setdefault(name, f"declare void @{name}({types})")
         self.line(f"call void @{name}({', '.join(o.typed for o in operands)})")
 
-    # Floating point
-
-    def _flag(self) -> str:
-        return " contract" if self.contract else ""
+    # Floating point: no operation is contracted here, only an Accumulate that adds a product, so
+    # that elementwise arithmetic rounds as NumPy's does. Random numbers rely on it.
 
     def fadd(self, a: Operand, b: Operand) -> Value:
         """Return a + b."""
-        return self.binary(f"fadd{self._flag()}", a, b, "sum")
+        return self.binary("fadd", a, b, "sum")
 
     def fsub(self, a: Operand, b: Operand) -> Value:
         """Return a - b."""
-        return self.binary(f"fsub{self._flag()}", a, b, "difference")
+        return self.binary("fsub", a, b, "difference")
 
     def fmul(self, a: Operand, b: Operand) -> Value:
         """Return a * b."""
-        return self.binary(f"fmul{self._flag()}", a, b, "product")
+        return self.binary("fmul", a, b, "product")
 
     def fdiv(self, a: Operand, b: Operand) -> Value:
         """Return a / b."""

@@ -138,7 +138,7 @@ def _define_philox(attrs: PhiloxAttrs, seed: TensorType, offset: TensorType) -> 
         return scalar.select(scalar.apply("eq", lane, scalar.integer(number)), yes, no)
 
     word = at_lane(0, c0, at_lane(1, c1, at_lane(2, c2, c3)))
-    return Stage(shape, (Reader(0, ()), Reader(1, ())), (word,), reassociate=False)
+    return Stage(shape, (Reader(0, ()), Reader(1, ())), (word,))
 
 
 def draw(r: Rules, seed: Operand, offset: Operand, shape: Shape) -> Operand:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from smelt.driver import compile_graph
 from smelt.ir import dtypes, registry
+from smelt.ir.builder import GraphBuilder
 from smelt.ir.dim import symbol
 from smelt.ir.errors import ArgumentError, DTypeError
 from smelt.ir.evaluate import NUMPY_RULES, evaluate_decomposed
@@ -121,6 +123,27 @@ def test_reference_and_decomposition_agree_in_every_bit(op: str, dtype: dtypes.D
     attrs = definition.attrs(shape=(64, 33), dtype=dtype)
     (found,) = evaluate_decomposed(definition, attrs, (SEED, OFFSET))
     assert same_bits(found, draw(op, shape=(64, 33), dtype=dtype))
+
+
+def test_native_code_gives_the_same_bits() -> None:
+    draws: list[tuple[str, dict[str, Any]]] = [
+        ("uniform", {"dtype": dtypes.float32, "low": -1.0, "high": 2.3}),
+        ("uniform", {"dtype": dtypes.float64, "low": 0.1, "high": 0.7}),
+        ("normal", {"dtype": dtypes.float32, "mean": 0.3, "std": 1.7}),
+        ("normal", {"dtype": dtypes.float64, "mean": 0.3, "std": 1.7}),
+        ("normal", {"dtype": dtypes.bfloat16}),
+        ("randint", {"dtype": dtypes.int64, "low": -5, "high": 2**40}),
+    ]
+    shape = (37, 61)
+    builder = GraphBuilder("draws")
+    state = [builder.input(TensorType(dtypes.int64, ())) for _ in range(2)]
+    program = compile_graph(
+        builder.finish([builder(op, *state, shape=shape, **attrs) for op, attrs in draws])
+    )
+    found = program(SEED, np.asarray(2**40 + 7))
+    for (op, attrs), mine in zip(draws, found, strict=True):
+        expected = NUMPY_RULES(op, SEED, np.asarray(2**40 + 7), shape=shape, **attrs)
+        assert same_bits(mine, expected), (op, attrs)
 
 
 @pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)

@@ -81,7 +81,8 @@ def asin(x: Number) -> Number:
     near, v, s = _half_angle(a)
     high, low = _half_pi(x)
     root = near.where(1.0, v)
-    lost = fma(-root, root, (1.0 - a) * 0.5) / (root + root)
+    # At one the root is zero, and nothing is lost.
+    lost = fma(-root, root, (1.0 - a) * 0.5) / (root <= 0.0).where(1.0, root + root)
     small = fma(root + root, s, (lost + lost) - low)
     rest = high / 2 - (root + root)
     far = high / 2 - (small - rest)

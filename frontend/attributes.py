@@ -202,7 +202,7 @@ class Attributes(Operators):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         array = self._concrete("pickle stores its elements")
         state = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and k != "dtype"}
-        raw = np.ascontiguousarray(array)
+        raw = np.array(array, order="C")
         parts = (type(self), raw.tobytes(), self.dtype, raw.shape, self._requires_grad, state)
         return (_restore, parts)
 

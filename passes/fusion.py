@@ -166,10 +166,20 @@ class _Fuser:
     def join_sources(self, part: _Part) -> None:
         """Join the group of a new node with those that it reads, the latest first."""
         (node,) = part.nodes
-        for source in sorted(self.sources(node), key=lambda n: -self.order[n]):
-            below = self.part_of[source]
-            if below is not part and below.plan is not None:
-                part = self.joined(part, below) or part
+        sources = sorted(self.sources(node), key=lambda n: -self.order[n])
+        waiting = list(dict.fromkeys(self.part_of[source] for source in sources))
+        while waiting:
+            refused: list[_Part] = []
+            for below in waiting:
+                union = None if below.plan is None else self.joined(part, below)
+                if union is None:
+                    refused.append(below)
+                else:
+                    part = union
+            # What was refused for lying on both sides of a third group may be free to join now.
+            if len(refused) == len(waiting):
+                return
+            waiting = refused
 
     def join_siblings(self, node: Node) -> None:
         """Join the group of a new node with those that read what it reads along the same loops."""

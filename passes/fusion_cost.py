@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from smelt.ir import scalar
 from smelt.ir.dim import Dim
 from smelt.ir.graph import Node, Value
-from smelt.ir.group import Group, Point, definition, node_cost
+from smelt.ir.group import Group, Point, is_reduction, node_cost
 from smelt.ir.scalar import Cost, Var
-from smelt.ir.structured import Stage
 
 _LAUNCH = 3000.0
 _MEMORY = 4.0
@@ -127,11 +126,9 @@ class _Evaluation:
 
     def node(self, node: Node, domain: Point) -> None:
         """Count the evaluation of a node at a point of its domain."""
-        stage = definition(node)
-        assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
         cost = node_cost(node)
         self.work += cost * self.iterations(domain)
-        if cost >= _KEPT and not stage.reduce_axes:
+        if cost >= _KEPT and not is_reduction(node):
             self.dear.update(node.outputs)
         for value, point in self.group.reads.get((node, domain), ()):
             self.value(value, point)

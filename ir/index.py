@@ -99,9 +99,9 @@ def loop_range(
     low, _ = bounds(start, ranges)
     _, high = bounds(stop, ranges)
     if high is not None:
-        first = start.value if isinstance(start, Const) else None
-        if first is not None and isinstance(stop, Const) and high > first:
-            return low, first + (high - 1 - int(first)) // step * step
+        if isinstance(start, Const) and isinstance(stop, Const) and high > int(start.value):
+            first = int(start.value)
+            return low, first + (high - 1 - first) // step * step
         return low, high - 1
     return low, simplify(scalar.apply("sub", stop, integer(1)), ranges)
 

@@ -139,8 +139,10 @@ class Bound:
     def greater(self, other: Bound) -> Bound:
         """Return the interval of the greater of two values."""
         lows = [x for x in (self.low, other.low) if x is not None]
-        unbounded = self.high is None or other.high is None
-        return Bound(max(lows, default=None), None if unbounded else max(self.high, other.high))
+        low = max(lows, default=None)
+        if self.high is None or other.high is None:
+            return Bound(low, None)
+        return Bound(low, max(self.high, other.high))
 
     def lesser(self, other: Bound) -> Bound:
         """Return the interval of the lesser of two values."""

@@ -31,6 +31,9 @@ from smelt.ir.special import erf_float32
 Array = Any
 """A NumPy array or scalar."""
 
+# NumPy's stubs cannot say that an array or a scalar comes back as one came in.
+xp: Any = np
+
 
 def evaluate(op: str, *values: Array, dtype: DType | None = None) -> Array:
     """Return the result of scalar operation `op` on arrays or scalars of equal dtypes.
@@ -61,15 +64,15 @@ def _pow(a: Array, b: Array) -> Array:
     # NumPy takes a square root where a lone exponent is 0.5, which differs from the power at -inf
     # and at -0.0; an exponent for each element takes the other path.
     shape = np.broadcast_shapes(np.shape(a), np.shape(b))
-    powers = np.power(np.atleast_1d(a), np.array(np.broadcast_to(b, shape), ndmin=1))
+    powers = xp.power(xp.atleast_1d(a), xp.array(xp.broadcast_to(b, shape), ndmin=1))
     return powers.reshape(shape)[()]
 
 
 def _truncdiv(a: Array, b: Array) -> Array:
-    quotient = np.floor_divide(a, b)
-    inexact = np.not_equal(np.multiply(quotient, b), a)
-    return np.where(
-        inexact & (np.less(a, 0) != np.less(b, 0)), quotient + a.dtype.type(1), quotient
+    quotient = xp.floor_divide(a, b)
+    inexact = xp.not_equal(xp.multiply(quotient, b), a)
+    return xp.where(
+        inexact & (xp.less(a, 0) != xp.less(b, 0)), quotient + a.dtype.type(1), quotient
     )[()]
 
 
@@ -77,13 +80,13 @@ def _mulhi(a: Array, b: Array) -> Array:
     bits = 8 * a.dtype.itemsize
     if bits < 64:
         wide = np.int64 if a.dtype.kind == "i" else np.uint64
-        product = np.multiply(a.astype(wide), b.astype(wide))
-        return np.right_shift(product, wide(bits)).astype(a.dtype)
+        product = xp.multiply(a.astype(wide), b.astype(wide))
+        return xp.right_shift(product, wide(bits)).astype(a.dtype)
     if a.dtype.kind == "i":
         high = _mulhi(_unsigned(a), _unsigned(b)).view(np.int64)
         # A negative operand counts as 2**64 too much in the unsigned product.
         zero = np.int64(0)
-        high = high - np.where(np.less(a, 0), b, zero) - np.where(np.less(b, 0), a, zero)
+        high = high - xp.where(xp.less(a, 0), b, zero) - xp.where(xp.less(b, 0), a, zero)
         return high[()]
     low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     a0, a1, b0, b1 = a & low, a >> half, b & low, b >> half
@@ -93,7 +96,7 @@ def _mulhi(a: Array, b: Array) -> Array:
 
 
 def _select(condition: Array, yes: Array, no: Array) -> Array:
-    return np.where(condition, yes, no)[()]
+    return xp.where(condition, yes, no)[()]
 
 
 def cast(value: Array, dtype: DType) -> Array:
@@ -104,18 +107,18 @@ def cast(value: Array, dtype: DType) -> Array:
     if source.kind is Kind.FLOAT and dtype.is_integer:
         return _float_to_integer(value, dtype)
     if dtype.kind is Kind.BOOL:
-        return np.not_equal(value, source.numpy.type(0))
+        return xp.not_equal(value, source.numpy.type(0))
     if dtype.is_half and source is not dtypes.float32:
         return value.astype(np.float32).astype(dtype.numpy)
     return value.astype(dtype.numpy)
 
 
 def _float_to_integer(value: Array, dtype: DType) -> Array:
-    wide = np.trunc(value.astype(np.float64))
+    wide = xp.trunc(value.astype(np.float64))
     if dtype is dtypes.uint64:
-        top = np.greater_equal(wide, 2.0**63)
-        lowered = _truncate(np.where(top, wide - 2.0**63, wide), np.int64)
-        return np.where(top, lowered ^ np.int64(-(2**63)), lowered).view(np.uint64)[()]
+        top = xp.greater_equal(wide, 2.0**63)
+        lowered = _truncate(xp.where(top, wide - 2.0**63, wide), np.int64)
+        return xp.where(top, lowered ^ np.int64(-(2**63)), lowered).view(np.uint64)[()]
     through = np.int64 if dtype in (dtypes.int64, dtypes.uint32) else np.int32
     return _truncate(wide, through).astype(dtype.numpy)
 
@@ -123,8 +126,8 @@ def _float_to_integer(value: Array, dtype: DType) -> Array:
 def _truncate(wide: Array, to: type[np.int32] | type[np.int64]) -> Array:
     """Return integral float64 values as `to`, whose least value stands for what does not fit."""
     low = float(np.iinfo(to).min)
-    fits = np.greater_equal(wide, low) & np.less(wide, -low)
-    return np.where(fits, np.where(fits, wide, 0.0).astype(to), np.iinfo(to).min).astype(to)[()]
+    fits = xp.greater_equal(wide, low) & xp.less(wide, -low)
+    return xp.where(fits, xp.where(fits, wide, 0.0).astype(to), np.iinfo(to).min).astype(to)[()]
 
 
 def bitcast(value: Array, dtype: DType) -> Array:
@@ -159,21 +162,21 @@ _ERFC_LARGE = (
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
     top, bottom = coefficients
-    return np.polyval(top, x) / np.polyval(bottom, x)
+    return xp.polyval(top, x) / xp.polyval(bottom, x)
 
 
 def _erf_pieces(x: Array) -> tuple[Array, Array]:
     """Return erf where |x| is small, and erfc of |x| elsewhere; both computed everywhere."""
-    y = np.abs(x)
-    small = x * _ratio(_ERF_SMALL, np.square(np.minimum(y, 0.5)))
+    y = xp.abs(x)
+    small = x * _ratio(_ERF_SMALL, xp.square(xp.minimum(y, 0.5)))
     # exp(-y²) with y split, so that the rounding of y² is not magnified.
-    clipped = np.minimum(y, 30.0)
-    coarse = np.trunc(clipped * 16.0) / 16.0
-    gauss = np.exp(-coarse * coarse) * np.exp(-(clipped - coarse) * (clipped + coarse))
-    middle = _ratio(_ERFC_MIDDLE, np.minimum(y, 4.0))
-    z = 1.0 / np.square(np.maximum(clipped, 4.0))
-    large = (0.56418958354775628695 - z * _ratio(_ERFC_LARGE, z)) / np.maximum(clipped, 4.0)
-    return small, gauss * np.where(y <= 4.0, middle, large)
+    clipped = xp.minimum(y, 30.0)
+    coarse = xp.trunc(clipped * 16.0) / 16.0
+    gauss = xp.exp(-coarse * coarse) * xp.exp(-(clipped - coarse) * (clipped + coarse))
+    middle = _ratio(_ERFC_MIDDLE, xp.minimum(y, 4.0))
+    z = 1.0 / xp.square(xp.maximum(clipped, 4.0))
+    large = (0.56418958354775628695 - z * _ratio(_ERFC_LARGE, z)) / xp.maximum(clipped, 4.0)
+    return small, gauss * xp.where(y <= 4.0, middle, large)
 
 
 def _erf(a: Array) -> Array:
@@ -181,15 +184,15 @@ def _erf(a: Array) -> Array:
         return erf_float32(a)[()]
     x = a.astype(np.float64)
     small, tail = _erf_pieces(x)
-    result = np.where(np.abs(x) <= 0.46875, small, np.copysign(1.0 - tail, x))
-    return np.where(np.isnan(x), x, result).astype(a.dtype)[()]
+    result = xp.where(xp.abs(x) <= 0.46875, small, xp.copysign(1.0 - tail, x))
+    return xp.where(xp.isnan(x), x, result).astype(a.dtype)[()]
 
 
 def _erfc(a: Array) -> Array:
     x = a.astype(np.float64)
     small, tail = _erf_pieces(x)
-    result = np.where(np.abs(x) <= 0.46875, 1.0 - small, np.where(x < 0, 2.0 - tail, tail))
-    return np.where(np.isnan(x), x, result).astype(a.dtype)[()]
+    result = xp.where(xp.abs(x) <= 0.46875, 1.0 - small, xp.where(x < 0, 2.0 - tail, tail))
+    return xp.where(xp.isnan(x), x, result).astype(a.dtype)[()]
 
 
 ROUNDED: Mapping[str, Callable[..., Array]] = {

@@ -170,7 +170,7 @@ def _with_partials(
 
     def vector(begin: Expr, u: Expr, condition: Expr | None = None) -> Stmt:
         lane = names.var("l")
-        place = {inner.var: plus(begin, lane)}
+        place: dict[Expr, Expr] = {inner.var: plus(begin, lane)}
         into = {t: (part, (u, lane)) for t, part in parts.items()}
         copy = copied(_redirected(body, into), names, place)
         guard = None if condition is None else below(lane, condition)

@@ -120,14 +120,14 @@ class _Reader:
 
 
 def _program(reader: _Reader, constants: dict[str, Any]) -> Program:
-    line = reader.next(0, "a program")
-    line.take("program")
-    name = line.name("the program's name")
+    head = reader.next(0, "a program")
+    head.take("program")
+    name = head.name("the program's name")
     sizes: list[str] = []
-    if line.accept("("):
-        sizes = line.separated(lambda: line.name("a size"), ")")
-    line.take(":")
-    line.end()
+    if head.accept("("):
+        sizes = head.separated(lambda: head.name("a size"), ")")
+    head.take(":")
+    head.end()
     comments: list[str] = []
     inputs: list[Buffer] = []
     outputs: list[Buffer] = []

@@ -7,8 +7,8 @@ from smelt.runtime.arena import release_memory
 from smelt.runtime.artifact import ArtifactError
 from smelt.runtime.cache import DiskCache, cache_key, default_cache
 from smelt.runtime.device import DeviceError, device
+from smelt.runtime.elf import LoadError
 from smelt.runtime.executable import DataError, Executable
-from smelt.runtime.loader import LoadError
 from smelt.runtime.pool import get_num_threads, set_num_threads
 from smelt.runtime.signature import Signature, Slot, signature_of
 from smelt.runtime.support import build_support

@@ -14,85 +14,18 @@ from __future__ import annotations
 import ctypes
 import mmap
 import platform
-import struct
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from smelt.ir.errors import SmeltError
-from smelt.runtime.relocation import RELOCATIONS, RelocationError, machine_name
-
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL = struct.Struct("<IBBHQQ")
-_RELA = struct.Struct("<QQq")
-
-_RELOCATABLE = 1
-_PROGBITS, _SYMTAB, _RELA_SECTION, _NOBITS = 1, 2, 4, 8
-_WRITE, _ALLOC, _EXECUTE = 1, 2, 4
-_UNDEFINED, _ABSOLUTE, _COMMON = 0, 0xFFF1, 0xFFF2
-_LOCAL, _FUNCTION = 0, 2
+from smelt.runtime.elf import ElfObject, LoadError, Symbol, parse_elf
+from smelt.runtime.relocation import AARCH64, RELOCATIONS, X86_64, RelocationError, machine_name
 
 # How Mach-O files start on macOS, and COFF files (x86-64, arm64) on Windows.
 _FOREIGN = {"Darwin": (b"\xcf\xfa\xed\xfe",), "Windows": (b"\x64\x86", b"\x64\xaa")}
-_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}
-
-
-class LoadError(SmeltError):
-    """An object file cannot be loaded into this process; says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A section of an ELF object file.
-
-    Attributes:
-        name: such as `.text`.
-        type: SHT constant.
-        flags: SHF bits.
-        data: its contents; empty for zero-filled ones.
-        size: its size in memory in bytes.
-        link: number of the section that it refers to.
-        target: number of the section that it relocates.
-        alignment: a power of two.
-    """
-
-    name: str
-    type: int
-    flags: int
-    data: bytes
-    size: int
-    link: int
-    target: int
-    alignment: int
-
-
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A symbol of an ELF object file: a name, its section and the offset in it."""
-
-    name: str
-    kind: int
-    binding: int
-    section: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class ElfObject:
-    """A parsed ELF64 relocatable file.
-
-    Attributes:
-        machine: EM constant.
-        sections: in the order of the file.
-        symbols: in the order of the symbol table.
-    """
-
-    machine: int
-    sections: tuple[Section, ...]
-    symbols: tuple[Symbol, ...]
+_MACHINES = {"x86_64": X86_64, "amd64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}
 
 
 class LoadedObject:
@@ -129,51 +62,6 @@ def load(code: bytes) -> LoadedObject:
     raise LoadError(f"not an object file for {platform.system()}")
 
 
-def parse_elf(code: bytes) -> ElfObject:
-    """Parse an ELF64 little-endian relocatable file; LoadError if it is not one."""
-    try:
-        return _parse(code)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
-        raise LoadError(f"truncated or damaged object file: {error}") from error
-
-
-def _parse(code: bytes) -> ElfObject:
-    head = _HEADER.unpack_from(code)
-    if code[4] != 2 or code[5] != 1 or head[1] != _RELOCATABLE:
-        raise LoadError("not a 64-bit little-endian relocatable ELF file")
-    start, count, names_index = head[6], head[12], head[13]
-    raw = [_SECTION.unpack_from(code, start + k * _SECTION.size) for k in range(count)]
-    for entry in raw:
-        if entry[1] != _NOBITS and entry[4] + entry[5] > len(code):
-            raise LoadError("truncated or damaged object file: a section ends after the file")
-    contents = [b"" if e[1] == _NOBITS else code[e[4] : e[4] + e[5]] for e in raw]
-    sections = tuple(
-        Section(
-            _string(contents[names_index], e[0]), e[1], e[2], data, e[5], e[6], e[7], max(e[8], 1)
-        )
-        for e, data in zip(raw, contents)
-    )
-    symbols: list[Symbol] = []
-    for section in sections:
-        if section.type == _SYMTAB:
-            strings = sections[section.link].data
-            for name, kind, _, index, value, _ in _SYMBOL.iter_unpack(section.data):
-                symbols.append(Symbol(_string(strings, name), kind & 15, kind >> 4, index, value))
-    return ElfObject(head[2], sections, tuple(symbols))
-
-
-def _string(table: bytes, offset: int) -> str:
-    return table[offset : table.index(b"\0", offset)].decode() if offset else ""
-
-
-def undefined_symbols(code: bytes) -> tuple[str, ...]:
-    """Return the names that an ELF object refers to but does not define, sorted."""
-    undefined = (_UNDEFINED, _COMMON)
-    return tuple(
-        sorted(s.name for s in parse_elf(code).symbols if s.section in undefined and s.name)
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where each section goes in the mapping.
@@ -196,11 +84,11 @@ def place(elf: ElfObject) -> Placement:
     groups: tuple[list[int], list[int], list[int]] = ([], [], [])
     for number, section in enumerate(elf.sections):
         # Unwinding tables are for debuggers and C++ exceptions; nothing unwinds through our code.
-        if not section.flags & _ALLOC or section.name.startswith(".eh_frame"):
+        if not section.allocated or section.name.startswith(".eh_frame"):
             continue
-        if section.flags & _EXECUTE:
+        if section.executable:
             groups[0].append(number)
-        elif section.flags & _WRITE:
+        elif section.writable:
             groups[2].append(number)
         else:
             groups[1].append(number)
@@ -237,38 +125,38 @@ def relocate(elf: ElfObject, placement: Placement, memory: Any, base: int) -> No
     for number, offset in placement.offsets.items():
         data = elf.sections[number].data
         memory[offset : offset + len(data)] = data
-    table = RELOCATIONS[elf.machine]
-    for section in elf.sections:
-        if section.type != _RELA_SECTION or section.target not in placement.offsets:
+    table = RELOCATIONS.get(elf.machine, {})
+    for relocation in elf.relocations:
+        if relocation.section not in placement.offsets:
             continue
-        origin = placement.offsets[section.target]
-        for offset, kind, addend in _RELA.iter_unpack(section.data):
-            symbol = elf.symbols[kind >> 32]
-            value = _address(elf, placement, symbol, base) + addend
-            rule = table.get(kind & 0xFFFFFFFF)
-            if rule is None:
-                raise LoadError(
-                    f"relocation {kind & 0xFFFFFFFF} of {machine_name(elf.machine)} against "
-                    f"{symbol.name or 'a section'!r} is not one that smelt loads; emit with "
-                    "reloc='pic' and codemodel='small', and keep globals internal"
-                )
-            try:
-                rule(memory, origin + offset, base + origin + offset, value)
-            except RelocationError as error:
-                raise LoadError(f"cannot resolve {symbol.name!r}: {error}") from error
+        symbol = relocation.symbol
+        if relocation.offset + 4 > elf.sections[relocation.section].size:
+            raise LoadError(f"damaged object file: a relocation of {symbol.name!r} is nowhere")
+        rule = table.get(relocation.kind)
+        if rule is None:
+            raise LoadError(
+                f"relocation {relocation.kind} of {machine_name(elf.machine)} against "
+                f"{symbol.name or 'a section'!r} is not one that smelt loads; emit with "
+                "reloc='pic' and codemodel='small', and keep globals internal"
+            )
+        value = _address(elf, placement, symbol, base) + relocation.addend
+        at = placement.offsets[relocation.section] + relocation.offset
+        try:
+            rule(memory, at, base + at, value)
+        except RelocationError as error:
+            raise LoadError(f"cannot resolve {symbol.name!r}: {error}") from error
 
 
 def _address(elf: ElfObject, placement: Placement, symbol: Symbol, base: int) -> int:
-    if symbol.section in (_UNDEFINED, _COMMON):
+    if symbol.undefined:
         raise LoadError(
             f"object refers to the undefined symbol {symbol.name!r}; emitted code reaches what it "
             "needs through the context's table only"
         )
-    if symbol.section == _ABSOLUTE:
+    if symbol.absolute:
         return symbol.value
     if symbol.section not in placement.offsets:
-        name = elf.sections[symbol.section].name
-        raise LoadError(f"{symbol.name!r} lies in section {name!r}, which is not loaded")
+        raise LoadError(f"{symbol.name!r} lies in section {symbol.section}, which is not loaded")
     return base + placement.offsets[symbol.section] + symbol.value
 
 
@@ -287,7 +175,7 @@ def _load_elf(elf: ElfObject) -> LoadedObject:
         {
             s.name: base + placement.offsets[s.section] + s.value
             for s in elf.symbols
-            if s.kind == _FUNCTION and s.binding != _LOCAL and s.section in placement.offsets
+            if s.exported_function and s.section in placement.offsets
         }
     )
     # Not at exit: daemon threads may still be running this code then.

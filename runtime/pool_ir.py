@@ -23,93 +23,13 @@ from __future__ import annotations
 from enum import IntEnum
 
 from smelt.ir.abi import Context, Error
+from smelt.runtime import machine_ir
 from smelt.runtime.native_layout import CALL, PARALLEL_FOR, POLL, STOP, WORKER, Pool, Record
 
 _PIECES = 8
 _LEAST_PIECE = 8
 _RECORD_WORDS = len(Record)
 _CONTEXT_WORDS = len(Context)
-
-_X86_PRIMITIVES = """
-define internal void @pause() #0 {
-  call void asm sideeffect "pause", ""()
-  ret void
-}
-define internal i64 @ticks() #0 {
-  %low_high = call { i32, i32 } asm sideeffect "rdtsc", "={ax},={dx}"()
-  %low = extractvalue { i32, i32 } %low_high, 0
-  %high = extractvalue { i32, i32 } %low_high, 1
-  %a = zext i32 %low to i64
-  %b = zext i32 %high to i64
-  %c = shl i64 %b, 32
-  %t = or i64 %a, %c
-  ret i64 %t
-}
-define internal i64 @interval() #0 {
-  ret i64 200000000 ; 40 to 100 ms
-}
-"""
-
-_ARM_PRIMITIVES = """
-define internal void @pause() #0 {
-  call void asm sideeffect "isb", ""()
-  ret void
-}
-define internal i64 @ticks() #0 {
-  %t = call i64 asm sideeffect "mrs $0, cntvct_el0", "=r"()
-  ret i64 %t
-}
-define internal i64 @interval() #0 {
-  %frequency = call i64 asm sideeffect "mrs $0, cntfrq_el0", "=r"()
-  %t = lshr i64 %frequency, 4 ; 62 ms
-  ret i64 %t
-}
-"""
-
-# futex(2): operations 128 and 129 are FUTEX_WAIT and FUTEX_WAKE of one process.
-_FUTEX = """
-define internal void @sleep_while(ptr %pool, ptr %address, i32 %expected) #0 {
-  %value = zext i32 %expected to i64
-  %r = call i64 @futex(ptr %address, i64 128, i64 %value)
-  ret void
-}
-define internal void @wake(ptr %address) #0 {
-  %r = call i64 @futex(ptr %address, i64 129, i64 2147483647)
-  ret void
-}
-"""
-
-_X86_FUTEX = """
-define internal i64 @futex(ptr %address, i64 %operation, i64 %value) #0 {
-  %r = call i64 asm sideeffect "syscall", "={rax},{rax},{rdi},{rsi},{rdx},{r10},\
-~{rcx},~{r11},~{memory},~{dirflag},~{fpsr},~{flags}"\
-(i64 202, ptr %address, i64 %operation, i64 %value, i64 0)
-  ret i64 %r
-}
-"""
-
-_ARM_FUTEX = """
-define internal i64 @futex(ptr %address, i64 %operation, i64 %value) #0 {
-  %r = call i64 asm sideeffect "svc #0", "={x0},{x8},{x0},{x1},{x2},{x3},~{memory}"\
-(i64 98, ptr %address, i64 %operation, i64 %value, i64 0)
-  ret i64 %r
-}
-"""
-
-# No futex: a short sleep, after which the caller of this looks again.
-_NO_FUTEX = """
-define internal void @sleep_while(ptr %pool, ptr %address, i32 %expected) #0 {
-  %sleep.at = getelementptr i64, ptr %pool, i64 {Pool.SLEEP}
-  %sleep = load ptr, ptr %sleep.at
-  %argument.at = getelementptr i64, ptr %pool, i64 {Pool.SLEEP_ARGUMENT}
-  %argument = load i32, ptr %argument.at
-  call void %sleep(i32 %argument)
-  ret void
-}
-define internal void @wake(ptr %address) #0 {
-  ret void
-}
-"""
 
 _TEXT = """
 define i32 @{CALL}(ptr %context) #0 {
@@ -481,18 +401,8 @@ def text(triple: str) -> str:
     Raises:
         ValueError: the architecture is neither x86-64 nor aarch64.
     """
-    architecture, _, system = triple.partition("-")
-    linux = "linux" in system
-    match architecture:
-        case "x86_64" | "amd64":
-            primitives, futex = _X86_PRIMITIVES, _X86_FUTEX
-        case "aarch64" | "arm64":
-            primitives, futex = _ARM_PRIMITIVES, _ARM_FUTEX
-        case _:
-            raise ValueError(f"smelt has no thread pool for {architecture!r} ({triple})")
-    parts = [f'target triple = "{triple}"', primitives]
-    parts += [_FUTEX, futex] if linux else [_NO_FUTEX]
-    return _fill("\n".join([*parts, _TEXT]))
+    parts = [f'target triple = "{triple}"', machine_ir.primitives(triple), _TEXT]
+    return _fill("\n".join(parts))
 
 
 def _fill(template: str) -> str:

@@ -29,7 +29,7 @@ def _put(format: str, memory: Any, offset: int, value: int) -> None:
     try:
         struct.pack_into(format, memory, offset, value)
     except struct.error:
-        raise RelocationError(f"distance {value} does not fit its field") from None
+        raise RelocationError(f"{value} at {offset} does not fit") from None
 
 
 def _absolute64(memory: Any, offset: int, place: int, value: int) -> None:
@@ -45,7 +45,10 @@ def _relative64(memory: Any, offset: int, place: int, value: int) -> None:
 
 
 def _instruction(memory: Any, offset: int) -> int:
-    return struct.unpack_from("<I", memory, offset)[0]
+    try:
+        return struct.unpack_from("<I", memory, offset)[0]
+    except struct.error:
+        raise RelocationError(f"no instruction at {offset}") from None
 
 
 def _branch26(memory: Any, offset: int, place: int, value: int) -> None:

@@ -5,10 +5,12 @@ import gc
 import platform
 import struct
 from pathlib import Path
+from random import Random
 
 import pytest
+from smelt.runtime import elf as elf_module
 from smelt.runtime import loader
-from smelt.runtime.loader import LoadError
+from smelt.runtime.elf import LoadError
 from smelt.runtime.relocation import AARCH64
 
 from tests.runtime.programs import compile_ir
@@ -74,8 +76,8 @@ def test_code_is_never_writable_and_goes_with_its_last_user() -> None:
 @linux
 def test_an_undefined_symbol_is_named() -> None:
     code = compile_ir(UNDEFINED)
-    assert loader.undefined_symbols(code) == ("outside",)
-    assert loader.undefined_symbols(compile_ir(GLOBALS)) == ()
+    assert elf_module.undefined_symbols(code) == ("outside",)
+    assert elf_module.undefined_symbols(compile_ir(GLOBALS)) == ()
     with pytest.raises(LoadError, match="undefined symbol 'outside'"):
         loader.load(code)
 
@@ -83,7 +85,7 @@ def test_an_undefined_symbol_is_named() -> None:
 @linux
 def test_an_unknown_relocation_is_named() -> None:
     code = bytearray(compile_ir(GLOBALS))
-    elf = loader.parse_elf(bytes(code))
+    elf = elf_module.parse_elf(bytes(code))
     rela = next(s for s in elf.sections if s.name == ".rela.text")
     at = bytes(code).index(rela.data)
     code[at + 8 : at + 12] = struct.pack("<I", 42)
@@ -111,6 +113,26 @@ def test_a_truncated_object_is_refused(keep: int) -> None:
         loader.load(code[:keep])
 
 
+@pytest.mark.parametrize("triple", ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"])
+def test_damage_is_refused_or_harmless(triple: str) -> None:
+    code = compile_ir(GLOBALS, triple)
+    random = Random(0)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(code)
+        for _ in range(random.randint(1, 4)):
+            damaged[random.randrange(len(code))] = random.randrange(256)
+        try:
+            elf = elf_module.parse_elf(bytes(damaged))
+            placement = loader.place(elf)
+            if placement.size < 2**24:
+                memory = memoryview(bytearray(placement.size))
+                loader.relocate(elf, placement, memory, 0x7F0000000000)
+        except LoadError:
+            refused += 1
+    assert refused > 50
+
+
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(LoadError):
         loader.load(b"not an object file at all")
@@ -118,7 +140,7 @@ def test_what_is_no_object_is_refused() -> None:
 
 def test_arm_code_is_relocated() -> None:
     """Decode what the patched instructions refer to."""
-    elf = loader.parse_elf(compile_ir(GLOBALS, "aarch64-unknown-linux-gnu"))
+    elf = elf_module.parse_elf(compile_ir(GLOBALS, "aarch64-unknown-linux-gnu"))
     assert elf.machine == AARCH64
     placement = loader.place(elf)
     base = 0x7F1234560000
@@ -126,29 +148,28 @@ def test_arm_code_is_relocated() -> None:
     loader.relocate(elf, placement, memory, base)
     names = {number: s.name for number, s in enumerate(elf.sections)}
     seen: set[int] = set()
-    for section in elf.sections:
-        if section.name != ".rela.text":
+    for relocation in elf.relocations:
+        if names[relocation.section] != ".text":
             continue
-        for offset, kind, addend in struct.iter_unpack("<QQq", section.data):
-            symbol = elf.symbols[kind >> 32]
-            target = base + placement.offsets[symbol.section] + symbol.value + addend
-            at = placement.offsets[section.target] + offset
-            (word,) = struct.unpack_from("<I", memory, at)
-            place = base + at
-            seen.add(kind & 0xFFFFFFFF)
-            match kind & 0xFFFFFFFF:
-                case 275:
-                    pages = ((word >> 5) & 0x7FFFF) << 2 | (word >> 29) & 3
-                    pages -= (pages & 1 << 20) << 1
-                    assert (place >> 12) + pages == target >> 12, names[symbol.section]
-                case 277:
-                    assert (word >> 10) & 0xFFF == target & 0xFFF
-                case 286:
-                    assert ((word >> 10) & 0xFFF) * 8 == target & 0xFFF
-                case 282 | 283:
-                    distance = word & 0x3FFFFFF
-                    distance -= (distance & 1 << 25) << 1
-                    assert place + distance * 4 == target
-                case other:
-                    raise AssertionError(f"relocation {other} not looked at")
+        symbol = relocation.symbol
+        target = base + placement.offsets[symbol.section] + symbol.value + relocation.addend
+        at = placement.offsets[relocation.section] + relocation.offset
+        (word,) = struct.unpack_from("<I", memory, at)
+        place = base + at
+        seen.add(relocation.kind)
+        match relocation.kind:
+            case 275:
+                pages = ((word >> 5) & 0x7FFFF) << 2 | (word >> 29) & 3
+                pages -= (pages & 1 << 20) << 1
+                assert (place >> 12) + pages == target >> 12
+            case 277:
+                assert (word >> 10) & 0xFFF == target & 0xFFF
+            case 286:
+                assert ((word >> 10) & 0xFFF) * 8 == target & 0xFFF
+            case 282 | 283:
+                distance = word & 0x3FFFFFF
+                distance -= (distance & 1 << 25) << 1
+                assert place + distance * 4 == target
+            case other:
+                raise AssertionError(f"relocation {other} not looked at")
     assert {275, 286} <= seen

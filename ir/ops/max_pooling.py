@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from smelt.ir import dtypes, scalar
+from smelt.ir.loop.builder import minus
 from smelt.ir.op import Lower, OpDef, Operand, Rules, Sample, Saved, Vjp
 from smelt.ir.ops import expect, sampling
 from smelt.ir.ops.pooling_arrays import max_array, max_grad_array
@@ -19,8 +20,8 @@ from smelt.ir.ops.pooling_windows import (
     out_shape,
     sample_windows,
 )
-from smelt.ir.ops.sliding import Ints, Window, flat_position
-from smelt.ir.scalar import Const, Read
+from smelt.ir.ops.sliding import Ints, Window, flat_position, within
+from smelt.ir.scalar import Const, Expr, Read
 from smelt.ir.structured import Reader, Stage, accumulated, arg_monoid, lowest, monoid
 from smelt.ir.types import Shape, TensorType, static_shape
 
@@ -123,19 +124,45 @@ def _max_grad(xp: Any, attrs: MaxPoolGradAttrs, g: Array, indices: Array) -> Arr
     return max_grad_array(xp, static_shape(attrs.input_shape), apart, g, indices)
 
 
+def _met_windows(attrs: MaxPoolGradAttrs, out: Shape) -> tuple[Ints, tuple[Expr, ...], Expr | None]:
+    """Return how many windows an element may lie in, their positions, and when there is one.
+
+    Without dilation these are the last few that begin at or before the element; whether it lies
+    in them need not be asked, since a window's index says which element it chose.
+    """
+    window = _window(attrs)
+    if any(d != 1 for d in attrs.dilation):
+        return attrs.kernel, *covering_positions(out, attrs.kernel, window)
+    taps: list[int] = []
+    positions: list[Expr] = []
+    checks: list[Expr] = []
+    for k, extent in enumerate(out):
+        stride, padding, _ = window.at(k)
+        count = -(-attrs.kernel[k] // stride)
+        element = scalar.apply("add", scalar.axis(2 + k), scalar.integer(padding))
+        last = scalar.apply("floordiv", element, scalar.integer(stride))
+        back = minus(count - 1, scalar.axis(2 + len(out) + k))
+        position = minus(last, back)
+        taps.append(count)
+        positions.append(position)
+        reach = attrs.input_shape[k] - 1 + padding
+        past = not isinstance(reach, int) or not isinstance(extent, int)
+        if past or count > 1 or int(reach) // stride >= int(extent):
+            checks.append(within(position, extent))
+    return tuple(taps), tuple(positions), scalar.conjunction(*checks)
+
+
 def _define_max_grad(attrs: MaxPoolGradAttrs, g: TensorType, indices: TensorType) -> Stage:
     rank, work = g.rank, g.dtype.accumulator
-    positions, inside = covering_positions(g.shape[2:], attrs.kernel, _window(attrs))
+    taps, positions, inside = _met_windows(attrs, g.shape[2:])
     place = (scalar.axis(0), scalar.axis(1), *positions)
     here = flat_position(tuple(scalar.axis(2 + k) for k in range(rank - 2)), attrs.input_shape)
     chosen = scalar.apply("eq", Read(1, dtypes.int64), here)
     body = scalar.select(chosen, scalar.cast(Read(0, g.dtype), work), Const(0.0, work))
+    fills = (None, None) if inside is None else (Const(0.0, g.dtype), scalar.integer(-1))
     return Stage(
-        (*g.shape[:2], *attrs.input_shape, *attrs.kernel),
-        (
-            Reader(0, place, inside, Const(0.0, g.dtype)),
-            Reader(1, place, inside, scalar.integer(-1)),
-        ),
+        (*g.shape[:2], *attrs.input_shape, *taps),
+        tuple(Reader(k, place, inside, fill) for k, fill in enumerate(fills)),
         (body,),
         kernel_axes(rank),
         monoid("add", work),

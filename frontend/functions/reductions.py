@@ -294,6 +294,8 @@ def cummin(input: Tensor, dim: int) -> ValuesIndices:
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Return log(cumsum(exp(input))) along dim, shifted by the greatest element of the row."""
+    one_dim(dim, len(input._sizes), "logcumsumexp")
+    _expect_float(input, "logcumsumexp")
     if input.numel() == 0:
         return views.clone(input)
     high = views.detach(amax(input, dim, keepdim=True))
@@ -381,8 +383,8 @@ def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
 
 def _along(name: str, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
     x = input if dtype is None else cast(input, dtype)
-    _expect_float(x, name)
     at = one_dim(dim, len(x._sizes), name)
+    _expect_float(x, name)
     found = op(name)
     if not x._sizes:
         whole = apply(found, (views.reshape(x, 1),), found.attrs(dim=0))

@@ -257,7 +257,7 @@ def test_a_long_tape() -> None:
 
 def test_anomaly_names_the_operation() -> None:
     x = leaf(0.0)
-    with smelt.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="SqrtBackward0.*nan"):
+    with smelt.autograd.detect_anomaly(), pytest.raises(RuntimeError, match=r"SqrtBackward0.*nan"):
         (x.sqrt() * 0).sum().backward()
 
 

@@ -81,7 +81,7 @@ def test_backward_refuses_an_overwritten_operand() -> None:
     y = x * 2
     z = (y * y).sum()
     y.add_(1)
-    with pytest.raises(RuntimeError, match="modified by an inplace.*MulBackward0.*version 1"):
+    with pytest.raises(RuntimeError, match=r"modified by an inplace.*MulBackward0.*version 1"):
         z.backward()
 
 

@@ -107,7 +107,7 @@ def test_bool_arithmetic() -> None:
     a, b = smelt.tensor([True, False]), smelt.tensor([True, True])
     assert (a + b).tolist() == [True, True] and (a * b).tolist() == [True, False]
     with pytest.raises(RuntimeError, match="logical_xor"):
-        a - b
+        smelt.sub(a, b)
     with pytest.raises(RuntimeError, match="logical_not"):
         -a
 
@@ -118,6 +118,6 @@ def test_integer_corners() -> None:
     assert (smelt.tensor([7, -7]) // 2).tolist() == [3, -4]
     assert smelt.div(smelt.tensor([7, -7]), 2, rounding_mode="trunc").tolist() == [3, -3]
     with pytest.raises((RuntimeError, ZeroDivisionError)):
-        smelt.tensor([1]) // 0
+        smelt.floor_divide(smelt.tensor([1]), 0)
     with pytest.raises(RuntimeError, match="negative integer powers"):
         smelt.arange(3) ** -1

@@ -144,7 +144,7 @@ def test_from_numpy_refuses() -> None:
         smelt.from_numpy(np.arange(3)[::-1])
     with pytest.raises(TypeError, match="can't convert"):
         smelt.from_numpy(np.array(["a"]))
-    with pytest.raises(TypeError, match="expected np.ndarray"):
+    with pytest.raises(TypeError, match=r"expected np\.ndarray"):
         smelt.from_numpy([1, 2])
 
 

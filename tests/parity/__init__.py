@@ -1,0 +1,1 @@
+"""Parity with PyTorch, where it is installed."""

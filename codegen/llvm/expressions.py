@@ -72,7 +72,10 @@ def offset(
 ) -> Operand:
     """Return the number in memory of the element of `buffer` at `index`."""
     positions = tuple(evaluate(frame, scope, i, known) for i in index)
-    # Not in `known`: these expressions do not live as long as it does.
-    steps = tuple(evaluate(frame, scope, of_dim(s)) for s in buffer.strides)
+    # Not in `known`: the expressions of dimensions do not live as long as it does.
+    steps = tuple(
+        integer_constant(s) if isinstance(s, int) else evaluate(frame, scope, of_dim(s))
+        for s in buffer.strides
+    )
     copies = scope.memory[buffer].lanes
     return memory.element_offset(frame.w, scope, positions, steps, copies)

@@ -1,7 +1,6 @@
 """From LLVM IR text to machine code: parse, optimise, emit.
 
-The vectors and tiles in the text are explicit, so LLVM's own vectorisers and unrollers, which take
-most of the time of a usual pipeline, stay off.
+The vectors, tiles and loop-invariant values in the text are explicit, so a few passes are enough.
 
     emit_program(program, target) -> Emission          # loop IR to all of it
     compile_ir_text(text, target) -> bytes             # an object file
@@ -81,15 +80,25 @@ def optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
         module.verify()
     except RuntimeError as error:
         raise InternalError(f"emitted LLVM IR is not valid: {error}") from error
-    # Level 2 adds a tenth to the time and, on kernels as they are emitted, changes nothing.
-    tuning = llvm.create_pipeline_tuning_options(speed_level=1)
-    tuning.loop_vectorization = False
-    tuning.slp_vectorization = False
-    tuning.loop_unrolling = False
-    tuning.loop_interleaving = False
-    builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(module, builder)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    _passes().run(module, builder)
     return module
+
+
+def _passes() -> llvm.ModulePassManager:
+    """Return the passes that emitted code needs.
+
+    Measured on a transformer block's step (31 kernels): the same speed of the code as with LLVM's
+    levels 1 and 2, in less than half of their time.
+    """
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()  # local buffers become registers
+    passes.add_always_inliner_pass()  # vector maths, outlined loops
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_new_gvn_pass()  # addresses and conversions that were computed twice
+    passes.add_global_dead_code_eliminate_pass()
+    return passes
 
 
 @functools.cache

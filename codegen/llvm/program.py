@@ -61,16 +61,15 @@ def emit_text(program: Program, target: Target) -> ProgramText:
     """Return the LLVM IR of a program."""
     module = Module(target)
     emitted: dict[str, tuple[Kernel, Emitted]] = {}
-    names: dict[str, str] = {}
-    seen: dict[tuple[str, ...], str] = {}
-    bodies: list[str] = []
     for kernel in program.kernels:
-        found = emit_kernel(module, kernel)
-        emitted[kernel.name] = (kernel, found)
-        shape = _shape(found)
-        if shape not in seen:
-            bodies.extend(found.functions)
-        names[kernel.name] = seen.setdefault(shape, found.symbol)
+        emitted[kernel.name] = (kernel, emit_kernel(module, kernel))
+    names = _merged([found for _, found in emitted.values()])
+    bodies = [
+        function
+        for _, found in emitted.values()
+        if names[found.symbol] == found.symbol
+        for function in found.functions
+    ]
     if any(e.checked for _, e in emitted.values()):
         module.functions.append(fail_function())
     module.functions += bodies
@@ -78,6 +77,20 @@ def emit_text(program: Program, target: Target) -> ProgramText:
     scratch = max((e.scratch_bytes for _, e in emitted.values()), default=0)
     heading = "".join(f"; {line}\n" for line in (program.name, *program.comments))
     return ProgramText(heading + module.text(), scratch)
+
+
+def _merged(kernels: list[Emitted]) -> dict[str, str]:
+    """Return, for each kernel's function, that of the first kernel of equal structure."""
+    alike: dict[tuple[int, ...], list[Emitted]] = {}
+    for kernel in kernels:
+        alike.setdefault(tuple(f.count("\n") for f in kernel.functions), []).append(kernel)
+    names: dict[str, str] = {}
+    for group in alike.values():
+        first: dict[tuple[str, ...], str] = {}
+        for kernel in group:
+            shape = _shape(kernel) if len(group) > 1 else ()
+            names[kernel.symbol] = first.setdefault(shape, kernel.symbol)
+    return names
 
 
 def _shape(kernel: Emitted) -> tuple[str, ...]:
@@ -159,7 +172,7 @@ def _emit_launch(entry: _Entry, launch: Launch) -> None:
     sizes = [scalar(entry.frame, entry.scope, Var(name)) for name in kernel.sizes]
     operands = [Value("%context", "ptr"), *pointers, *sizes, entry.frame.worker_scratch]
     arguments = ", ".join(o.typed for o in operands)
-    w.line(f"call void @{entry.names[launch.kernel]}({arguments})")
+    w.line(f"call void @{entry.names[emitted.symbol]}({arguments})")
     if emitted.checked:
         leave_if_failed(w, f"i32 {Status.DATA_ERROR.value}")
 

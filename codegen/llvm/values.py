@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from smelt.ir.dtypes import DType, Kind
 
@@ -100,6 +101,7 @@ def is_float(element: str) -> bool:
     return element in ("float", "double")
 
 
+@lru_cache(maxsize=4096)
 def integer_constant(value: int, element: str = "i64") -> Value:
     """Return an integer constant, wrapped to the width of `element`."""
     bits = bits_of(element)

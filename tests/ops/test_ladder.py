@@ -26,6 +26,9 @@ OPS = [
     for op in sorted(registry.OPS.values(), key=lambda o: o.name)
     if isinstance(op.rule, (Lower, Decompose, Call))
 ]
+# Samples that the passes see in one graph: equal shapes are fused into one kernel.
+TOGETHER = 12
+
 NATIVE = [op for op in OPS if not isinstance(op.rule, Call)]
 
 
@@ -71,12 +74,17 @@ def test_native(op: OpDef) -> None:
     check(op, native.run(program, cases(op).arrays, native.best()), "machine code")
 
 
-@pytest.mark.deep
 @named(NATIVE)
 def test_optimised(op: OpDef) -> None:
-    program = optimised(cases(op), native.best())
-    check(op, run_program(program, cases(op).arrays), "loop interpreter after the passes")
-    check(op, native.run(program, cases(op).arrays, native.best()), "machine code after the passes")
+    for start in range(0, len(referees(op)), TOGETHER):
+        part = referees(op)[start : start + TOGETHER]
+        graph = batch(op.name, [(op, referee.sample) for referee in part])
+        program = optimised(graph, native.best())
+        loops = run_program(program, graph.arrays)
+        machine = native.run(program, graph.arrays, native.best())
+        for referee, where in zip(part, graph.slices, strict=True):
+            referee.check(tuple(loops[where]), "loop interpreter after the passes")
+            referee.check(tuple(machine[where]), "machine code after the passes")
 
 
 @pytest.mark.deep

@@ -28,7 +28,7 @@ from smelt.ir.dim import Dim
 from smelt.ir.graph import Node, Value
 from smelt.ir.op import Lower, OpDef
 from smelt.ir.scalar import SCALAR_OPS, Apply, Const, Expr, Read, Var, integer
-from smelt.ir.structured import Definition, Nest, Stage
+from smelt.ir.structured import Definition, Nest, Stage, is_movement
 from smelt.ir.types import Shape, TensorType
 
 Point = tuple[Expr, ...]
@@ -225,6 +225,8 @@ def node_cost(node: Node) -> float:
     if stage.combine is not None:
         exprs += stage.combine.combine
     exprs += [r.inside for r in stage.readers if r.inside is not None]
+    if not is_movement(stage):
+        exprs += [e for r in stage.readers for e in r.index if not isinstance(e, Var | Const)]
     times = 1
     if stage.reduce_axes and not is_reduction(node):
         times = _product(stage.domain[a] for a in stage.reduce_axes)

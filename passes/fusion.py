@@ -81,6 +81,13 @@ class _Fuser:
             # A view that somebody needs as memory of its own is computed like anything else.
             if node not in self.free and not _reads_through_views(node):
                 self.free -= {graph.producers[v] for v in node.inputs if v in graph.producers}
+            elif isinstance(node.op.rule, Lower) and is_template_contraction(node):
+                # Packing would ask for each element whether it is padding.
+                self.free -= {
+                    graph.producers[v]
+                    for v in node.inputs
+                    if v in graph.producers and graph.producers[v].op.name == "pad"
+                }
         self.free -= {graph.producers[v] for v in graph.outputs if v in graph.producers}
         self.aliases = {n for n in graph.nodes if n not in self.free and self.is_alias(n)}
         self.part_of: dict[Node, _Part] = {}

@@ -11,6 +11,7 @@ from smelt.passes.canonicalise import Canonicalise
 from smelt.passes.contiguity import Contiguity
 from smelt.passes.decompose import Decompose
 from smelt.passes.fusion import Fusion
+from smelt.passes.padding import Padding
 
 EXPAND: tuple[Pass, ...] = (
     # First of all: what follows joins values that differentiation must keep apart. A joint graph
@@ -30,6 +31,10 @@ OPTIMISE: tuple[Pass, ...] = (
     # Views and copies meet their neighbours only now that nothing composite stands between them,
     # and must be few before groups are formed: each group repeats those that it reads through.
     Contiguity(),
+    # After the algebra, which knows convolutions whole; the forward's padded operand serves the
+    # backward too, so equal ones are joined once more.
+    Padding(),
+    Canonicalise(),
     # Last: what is in a group is seen by lowering alone.
     Fusion(),
 )

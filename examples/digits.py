@@ -98,7 +98,7 @@ def train(
     smelt.manual_seed(SEED)
     training, held_out = data
     model = Net()
-    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    optimizer = optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
     scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=max(1, epochs // 3), gamma=0.3)
     loader = DataLoader(training, batch_size=BATCH, shuffle=True, drop_last=True)
     criterion = nn.CrossEntropyLoss()

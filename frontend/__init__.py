@@ -18,7 +18,8 @@ from smelt.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
-from smelt.compile import compile, trace
+from smelt.compile import compile
+from smelt.compile import trace as _trace
 from smelt.constructors import (
     BFloat16Tensor,
     BoolTensor,
@@ -76,6 +77,8 @@ from smelt.state import get_default_dtype, set_default_dtype
 from smelt.surface import names
 from smelt.surface.names import *  # noqa: F403 - every public function, listed by the generator
 from smelt.tensor import Tensor
+
+trace = _trace  # instead of the one of the star: it takes a matrix too, as torch.trace does
 
 if TYPE_CHECKING:
     from smelt import nn, optim, utils

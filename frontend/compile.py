@@ -11,6 +11,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from smelt.base import TensorBase
+from smelt.functions import joining
 from smelt.ir.errors import TraceError
 from smelt.ir.graph import Graph
 from smelt.state import mode
@@ -133,8 +135,11 @@ def compile(
     return CompiledFunction(model, getattr(model, "__name__", type(model).__name__))
 
 
-def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
+def trace(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the graph that a call records; nothing is run, and nothing changes.
+
+    PyTorch's `trace` is another thing, the sum of a matrix's diagonal: that is what a tensor in
+    place of the function gives.
 
     Args:
         function: a function or a module.
@@ -148,6 +153,8 @@ def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     Raises:
         TraceError: the function does what capture cannot record.
     """
+    if isinstance(function, TensorBase) and not args and not kwargs:
+        return joining.trace(function)  # type: ignore[arg-type]
     if mode.tracer is not None:
         raise TraceError("trace() was called by a function that is being traced")
     recorder = Recorder(root())

@@ -26,7 +26,7 @@ from smelt.state import mode
 from smelt.storage import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from smelt.ir.graph import Graph
     from smelt.random import Generator
@@ -36,7 +36,13 @@ NO_ATTRS = NoAttrs()
 
 
 class Tracer(Protocol):
-    """What an active tracer does in place of eager execution."""
+    """What an active tracer does in place of eager execution.
+
+    Attributes:
+        undo: what puts Python's state back if nothing that was recorded can run.
+    """
+
+    undo: list[Callable[[], None]]
 
     def record(
         self, op: OpDef, inputs: tuple[Tensor, ...], attrs: Any, regions: tuple[Graph, ...]
@@ -247,6 +253,16 @@ def scalar_input(value: bool | int | float | complex, dtype: DType) -> Tensor:
     return scalar(value, dtype) if tracer is None else tracer.scalar_input(value, dtype)
 
 
+def on_failure(restore: Callable[[], None]) -> None:
+    """Have Python's state put back if the program that is being recorded cannot be compiled.
+
+    For tensors that are put somewhere while a tracer is active: nobody could ever read them.
+    """
+    tracer = mode.tracer
+    if tracer is not None:
+        tracer.undo.append(restore)
+
+
 def random_state(generator: Generator, words: int) -> tuple[Tensor, Tensor]:
     """Return seed and offset (0-d int64) for a draw of `words` words, and advance the generator."""
     tracer = mode.tracer
@@ -345,6 +361,7 @@ __all__ = [
     "apply",
     "cast",
     "expand",
+    "on_failure",
     "passing",
     "random_state",
     "scalar",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from smelt.autograd.modes import no_grad
-from smelt.dispatch import apply, write
+from smelt.dispatch import apply, on_failure, write
 from smelt.ir import dtypes
 from smelt.ir.registry import OPS
 from smelt.optim import checks
@@ -110,6 +110,7 @@ class Adam(Optimizer):
         for parameter in parameters:
             state = self.state[parameter]
             if not state:
+                on_failure(state.clear)
                 state["step"] = zeros(dtypes.float32, ())
                 state["exp_avg"] = zeros(parameter.dtype, parameter._sizes)
                 state["exp_avg_sq"] = zeros(parameter.dtype, parameter._sizes)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from smelt.autograd.modes import no_grad
-from smelt.dispatch import apply, write
+from smelt.dispatch import apply, on_failure, write
 from smelt.ir.registry import OPS
 from smelt.optim import checks
 from smelt.optim.optimizer import Group, Optimizer, loss_of
@@ -107,5 +107,6 @@ class SGD(Optimizer):
             write(parameter, result, owned=True)
             if buffer is None:
                 state["momentum_buffer"] = velocity
+                on_failure(state.clear)
             else:
                 write(buffer, velocity, owned=True)

@@ -83,7 +83,7 @@ class Boundary:
                 np.zeros(t.shape, t.dtype.numpy) if g is None else np.asarray(g, t.dtype.numpy)
                 for g, t in zip(cotangents, types)
             ]
-            arrays = [_array_of(s) for s in saved] + given
+            arrays = [_array_of(item) for item in (*saved, *given)]
             results = self._compiled()(*arrays)
             if isinstance(results, DataError):
                 return list(run_graph(graph, arrays))  # raises what eager raises

@@ -157,6 +157,7 @@ def apply(
             return _view(op, inputs[0], attrs, layout, signature, taped)
     arrays = [x._values() if x._array is None else x._array for x in inputs]
     reference = op.reference
+    found: Any
     if reference is None:
         found = evaluate(op, attrs, tuple(arrays))
     else:

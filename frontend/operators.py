@@ -69,7 +69,10 @@ class Operators(TensorBase):
         return arithmetic.pow(other, self) if _operand(other) else NotImplemented
 
     def __matmul__(self: Self, other: Any) -> Tensor:
-        return contraction.matmul(self, other) if isinstance(other, TensorBase) else NotImplemented
+        if not isinstance(other, TensorBase):
+            return NotImplemented
+        product: Any = other
+        return contraction.matmul(self, product)
 
     def __neg__(self: Self) -> Tensor:
         return arithmetic.neg(self)

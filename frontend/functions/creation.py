@@ -334,8 +334,9 @@ def arange(
     check_device(device)
     if end is None:
         start, end = 0, start
+    given: tuple[Any, ...] = (start, end, step)
     start, end, step = (
-        operands.as_number(x.item() if isinstance(x, TensorBase) else x) for x in (start, end, step)
+        operands.as_number(x.item() if isinstance(x, TensorBase) else x) for x in given
     )
     if step == 0:
         raise TypeInferenceError("arange: step must be nonzero")

@@ -82,21 +82,18 @@ def randint(
     """Return integers drawn uniformly from [low, high): `randint([low,] high, size)`."""
     check_device(device)
     given = list(bounds)
-    if size is None:
-        size = given.pop()
-    if high is None:
-        high = given.pop()
-    if low is None:
-        low = given.pop() if given else 0
-    if low >= high:
-        raise ArgumentError(f"randint: from ({low}) must be below to ({high})")
+    shape = given.pop() if size is None else size
+    limit = int(given.pop() if high is None else high)
+    least = int((given.pop() if given else 0) if low is None else low)
+    if least >= limit:
+        raise ArgumentError(f"randint: from ({least}) must be below to ({limit})")
     found = draw(
         "randint",
         generator,
-        shape=views.sizes_of((size,)),
+        shape=views.sizes_of((shape,)),
         dtype=dtype or dtypes.int64,
-        low=int(low),
-        high=int(high),
+        low=least,
+        high=limit,
     )
     return with_grad(found, requires_grad)
 

@@ -323,8 +323,8 @@ def pad_constant(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
 
 def cartesian_prod(*tensors: Any) -> Tensor:
     """Return all tuples of elements of vectors, one a row."""
-    grids = meshgrid(*tensors)
-    return stack([views.reshape(g, -1) for g in grids], 1) if len(grids) > 1 else grids[0]
+    columns = [views.reshape(g, -1) for g in meshgrid(*tensors)]
+    return stack(columns, 1) if len(columns) > 1 else columns[0]
 
 
 def kron(input: Tensor, other: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from smelt.runtime.signature import Signature, Slot
 
 _HEAD = struct.Struct("<8sQ32sQ")
 _MAGIC = b"smeltexe"
-_VERSION = 1
+_VERSION = 2
 _ALIGNMENT = 64
 
 
@@ -163,6 +163,7 @@ def _signature_to_json(signature: Signature) -> dict[str, Any]:
         "outputs": [_slot_to_json(s) for s in signature.outputs],
         "arena_bytes": _dim_to_json(signature.arena_bytes),
         "sizes": signature.sizes,
+        "launches": signature.launches,
     }
 
 
@@ -173,6 +174,7 @@ def _signature_from_json(entry: Mapping[str, Any]) -> Signature:
         tuple(map(_slot_from_json, entry["outputs"])),
         _dim_from_json(entry["arena_bytes"]),
         tuple(entry["sizes"]),
+        tuple(entry["launches"]),
     )
 
 

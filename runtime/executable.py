@@ -19,7 +19,7 @@ import numpy as np
 from smelt.ir import dim as dims
 from smelt.ir.abi import ENTRY, Context, Error, NativeObject, Status
 from smelt.ir.errors import ArgumentError, InternalError
-from smelt.runtime import arena
+from smelt.runtime import arena, profiler
 from smelt.runtime.loader import load
 from smelt.runtime.native_layout import Record
 from smelt.runtime.pool import current_pool
@@ -166,7 +166,11 @@ class Executable:
             main = threading.get_ident() == threading.main_thread().ident
             _ARENA.pack_into(memory, _CHECK_AT, _CHECK_SIGNALS if main else 0)
             self.native_calls += 1
-            status = self.support.call(frame.address)
+            profile = profiler.active()
+            if profile is None:
+                status = self.support.call(frame.address)
+            else:
+                status = self._call_profiled(frame, profile)
             if status == Status.DONE:
                 return None
             return self._failure(status, frame)
@@ -236,6 +240,14 @@ class Executable:
         memory[_RECORD + Record.SAVE_THREAD] = _python("PyEval_SaveThread")
         memory[_RECORD + Record.RESTORE_THREAD] = _python("PyEval_RestoreThread")
         return frame
+
+    def _call_profiled(self, frame: _Frame, profile: profiler.Profile) -> int:
+        with profile.trace(self.signature.name, self.signature.launches) as address:
+            frame.memory[_RECORD + Record.TRACE] = address
+            try:
+                return self.support.call(frame.address)
+            finally:
+                frame.memory[_RECORD + Record.TRACE] = 0
 
     def _failure(self, status: int, frame: _Frame) -> DataError:
         if status == Status.DATA_ERROR:

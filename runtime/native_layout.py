@@ -28,6 +28,15 @@ class Record(IntEnum):
     CHECK_SIGNALS = 9  # PyErr_CheckSignals, or null
     THREAD = 10  # Python's state of the calling thread while the GIL is released
     NEXT_POLL = 11  # time stamp before which nothing is checked
+    TRACE = 12  # where launches leave time stamps, by `Trace`, or null
+
+
+class Trace(IntEnum):
+    """Time stamps of one call: one before each launch, one at the end."""
+
+    CAPACITY = 0  # how many there is room for
+    COUNT = 1
+    STAMPS = 2
 
 
 class Pool(IntEnum):
@@ -51,7 +60,7 @@ class Pool(IntEnum):
 
 POOL_WORDS = 48
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Number of this layout; it goes up with every change here or in `pool_ir`."""
 
 CALL = "smelt_call"

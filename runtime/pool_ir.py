@@ -24,7 +24,7 @@ from enum import IntEnum
 
 from smelt.ir.abi import Context, Error
 from smelt.runtime import machine_ir
-from smelt.runtime.native_layout import CALL, PARALLEL_FOR, POLL, STOP, WORKER, Pool, Record
+from smelt.runtime.native_layout import CALL, PARALLEL_FOR, POLL, STOP, WORKER, Pool, Record, Trace
 
 _PIECES = 8
 _LEAST_PIECE = 8
@@ -54,12 +54,47 @@ define i32 @{CALL}(ptr %context) #0 {
   %saved = call ptr %save()
   store ptr %saved, ptr %thread.at
   %status = call i32 %entry(ptr %context)
+  call void @stamp(ptr %record)
   %thread = load ptr, ptr %thread.at
   call void %restore(ptr %thread)
   ret i32 %status
 }
 
+; Leave a time stamp if anybody wants one.
+define internal void @stamp(ptr %record) #0 {
+entry:
+  %trace.at = getelementptr i64, ptr %record, i64 {Record.TRACE}
+  %trace = load ptr, ptr %trace.at
+  %absent = icmp eq ptr %trace, null
+  br i1 %absent, label %done, label %wanted
+wanted:
+  %capacity = load i64, ptr %trace ; Trace.CAPACITY
+  %count.at = getelementptr i64, ptr %trace, i64 {Trace.COUNT}
+  %count = load i64, ptr %count.at
+  %room = icmp slt i64 %count, %capacity
+  br i1 %room, label %put, label %done
+put:
+  %stamps = getelementptr i64, ptr %trace, i64 {Trace.STAMPS}
+  %stamp.at = getelementptr i64, ptr %stamps, i64 %count
+  %now = call i64 @ticks()
+  store i64 %now, ptr %stamp.at
+  %more = add i64 %count, 1
+  store i64 %more, ptr %count.at
+  br label %done
+done:
+  ret void
+}
+
+; Programs poll before each launch.
 define i32 @{POLL}(ptr %context) #0 {
+  %record.at = getelementptr i64, ptr %context, i64 {Context.RUNTIME}
+  %record = load ptr, ptr %record.at
+  call void @stamp(ptr %record)
+  %stop = call i32 @look(ptr %context)
+  ret i32 %stop
+}
+
+define internal i32 @look(ptr %context) #0 {
 entry:
   %record.at = getelementptr i64, ptr %context, i64 {Context.RUNTIME}
   %record = load ptr, ptr %record.at
@@ -135,7 +170,7 @@ piece:
 look:
   %state = load atomic i64, ptr %state.at monotonic, align 8
   %failed = icmp ne i64 %state, 0
-  %poll = call i32 @{POLL}(ptr %context)
+  %poll = call i32 @look(ptr %context)
   %interrupted = icmp ne i32 %poll, 0
   %stop = or i1 %failed, %interrupted
   br i1 %stop, label %done, label %loop
@@ -348,6 +383,8 @@ work:
   store ptr %callers.record, ptr %r.shared
   %r.check = getelementptr i64, ptr %record, i64 {Record.CHECK_SIGNALS}
   store i64 0, ptr %r.check
+  %r.trace = getelementptr i64, ptr %record, i64 {Record.TRACE}
+  store i64 0, ptr %r.trace
   call void @run_share(ptr %context, ptr %body, ptr %environment, i64 %begin, i64 %end,
                        i64 %parts, i64 %worker, i64 %worker)
   %pending = getelementptr i64, ptr %pool, i64 {Pool.PENDING}
@@ -418,7 +455,7 @@ def _fill(template: str) -> str:
         "CONTEXT_WORDS": _CONTEXT_WORDS,
         "RECORD_WORDS": _RECORD_WORDS,
     }
-    layouts: tuple[type[IntEnum], ...] = (Context, Error, Record, Pool)
+    layouts: tuple[type[IntEnum], ...] = (Context, Error, Record, Pool, Trace)
     for layout in layouts:
         fields |= {f"{layout.__name__}.{field.name}": int(field) for field in layout}
     for name, value in fields.items():

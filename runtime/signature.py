@@ -11,7 +11,7 @@ from smelt.ir import dim as dims
 from smelt.ir.dim import Dim
 from smelt.ir.dtypes import DType
 from smelt.ir.errors import ArgumentError, DTypeError, TypeInferenceError
-from smelt.ir.loop.grammar import Buffer, Program
+from smelt.ir.loop.grammar import Buffer, Launch, Program
 from smelt.ir.types import Shape
 
 
@@ -44,6 +44,8 @@ class Signature:
         outputs: layout of each output.
         arena_bytes: size of the arena.
         sizes: names of the symbolic sizes, in the order in which they are passed.
+        launches: names of the kernels in the order of their launches; empty where control flow
+            decides that.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Signature:
     outputs: tuple[Slot, ...]
     arena_bytes: int | Dim = 0
     sizes: tuple[str, ...] = ()
+    launches: tuple[str, ...] = ()
 
     @cached_property
     def is_static(self) -> bool:
@@ -110,7 +113,13 @@ def signature_of(program: Program) -> Signature:
         tuple(map(_slot, program.outputs)),
         program.arena_bytes,
         program.sizes,
+        _launches(program),
     )
+
+
+def _launches(program: Program) -> tuple[str, ...]:
+    names = tuple(step.kernel for step in program.steps if isinstance(step, Launch))
+    return names if len(names) == len(program.steps) else ()
 
 
 def _slot(buffer: Buffer) -> Slot:

@@ -6,7 +6,6 @@ identity where it has a meaning (0, 1, False, True); greatest and least elements
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +13,17 @@ from typing import Any
 import numpy as np
 from smelt.ir import dtypes, scalar, structured
 from smelt.ir.dim import Dim
-from smelt.ir.dtypes import DType
 from smelt.ir.errors import DimensionError
-from smelt.ir.op import Decompose, Lower, NoVjp, OpDef, Operand, Rules, Sample, Saved, Vjp
+from smelt.ir.op import Lower, NoVjp, OpDef, Operand, Rules, Sample, Saved, Vjp
 from smelt.ir.ops import inference, pointwise, sampling
-from smelt.ir.ops.inference import ANY, BOOL, FLOAT, REAL, Kinds
+from smelt.ir.ops.inference import ANY, BOOL, REAL, Kinds
 from smelt.ir.scalar import Expr, Read
 from smelt.ir.structured import Reader, Stage
 from smelt.ir.types import Shape, TensorType
 
 Array = Any
+
+
 Gradients = tuple[Operand | None, ...]
 
 
@@ -41,24 +41,19 @@ class DimAttrs:
     dim: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class VarAttrs:
-    """The dimensions to reduce, and what is subtracted from their number of elements."""
-
-    dims: tuple[int, ...]
-    correction: int
-
-
-def _kept(shape: Shape, dims: tuple[int, ...]) -> Shape:
+def kept_shape(shape: Shape, dims: tuple[int, ...]) -> Shape:
+    """Return the shape that is left of `shape` when `dims` are reduced."""
     return tuple(n for d, n in enumerate(shape) if d not in dims)
 
 
-def _infer(name: str, kinds: Kinds, *, nonempty: bool = False) -> Callable[..., Any]:
-    def infer(attrs: DimsAttrs | VarAttrs, *types: TensorType) -> tuple[TensorType, ...]:
+def infer_reduction(name: str, kinds: Kinds, *, nonempty: bool = False) -> Callable[..., Any]:
+    """Return the inference of a reduction over `attrs.dims`; `nonempty`: there must be elements."""
+
+    def infer(attrs: Any, *types: TensorType) -> tuple[TensorType, ...]:
         (x,) = types
         inference.expect_kind(name, "x", x, kinds)
         inference.expect_dims(name, attrs.dims, x.rank)
-        kept = _kept(x.shape, attrs.dims)
+        kept = kept_shape(x.shape, attrs.dims)
         if nonempty and 0 not in kept:
             _expect_elements(name, x, attrs.dims)
         return (x.with_shape(kept),)
@@ -103,7 +98,7 @@ def _reference(function: str) -> Callable[..., Array]:
             if pointwise.is_half(x):
                 wide = reduce(x.astype(np.float32), axis=attrs.dims)
                 return xp.asarray(wide).astype(x.dtype, order="C")
-            out = xp.empty(_kept(x.shape, attrs.dims), x.dtype)
+            out = xp.empty(kept_shape(x.shape, attrs.dims), x.dtype)
             return reduce(x, axis=attrs.dims, out=out)
 
     return reference
@@ -114,7 +109,7 @@ def _sum_reference(xp: Any, attrs: DimsAttrs, x: Array) -> Array:
         if pointwise.is_half(x):
             wide = xp.add.reduce(x.astype(np.float32), axis=attrs.dims)
             return xp.asarray(wide).astype(x.dtype, order="C")
-        out = xp.empty(_kept(x.shape, attrs.dims), x.dtype)
+        out = xp.empty(kept_shape(x.shape, attrs.dims), x.dtype)
         return xp.add.reduce(x, axis=attrs.dims, dtype=x.dtype, out=out)
 
 
@@ -171,9 +166,11 @@ def _extreme_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     return (r.cast(r("mul", hits, r.spread(share, dims, shape)), narrow),)
 
 
-def _samples(
+def reduction_samples(
     kinds: Kinds, *, positive: bool = False, nonempty: bool = False, extra: dict[str, Any]
 ) -> Callable[[], Iterator[Sample]]:
+    """Return samples of a reduction; `extra` are its attributes besides `dims`."""
+
     def samples() -> Iterator[Sample]:
         for dtype in (dtypes.bool_, dtypes.uint8, dtypes.int32, dtypes.int64, *dtypes.FLOATS):
             if dtype.kind not in kinds:
@@ -211,131 +208,10 @@ def _tied_samples(inner: Callable[[], Iterator[Sample]]) -> Callable[[], Iterato
 
 
 def _prod_samples() -> Iterator[Sample]:
-    yield from _samples(REAL, extra={})()
+    yield from reduction_samples(REAL, extra={})()
     zeros = np.array([[1.0, 0.0, 3.0, 2.0], [0.0, 2.0, 0.0, 1.0]])
     yield Sample((zeros,), {"dims": (1,)})
     yield Sample((zeros,), {"dims": (0, 1)})
-
-
-def _count(r: Rules, type: TensorType, dims: tuple[int, ...], dtype: DType) -> Operand:
-    """Return the number of elements in a reduction of `type` over `dims`, 0-d."""
-    count: int | Dim = 1
-    for dim in dims:
-        count = count * type.shape[dim]
-    if isinstance(count, int):
-        return r.full(float(count), TensorType(dtype, ()))
-    return r.cast(r("dim_value", dim=count), dtype)
-
-
-def _mean_decompose(r: Rules, attrs: DimsAttrs, x: Operand) -> Operand:
-    found = r.type(x)
-    dtype = found.dtype.accumulator
-    total = r.sum(r.cast(x, dtype), attrs.dims)
-    count = r.expand(_count(r, found, attrs.dims, dtype), r.type(total).shape)
-    return r.cast(r("div", total, count), found.dtype)
-
-
-def _mean_reference(xp: Any, attrs: DimsAttrs, x: Array) -> Array:
-    count = math.prod(x.shape[d] for d in attrs.dims)
-    with np.errstate(all="ignore"):
-        wide = x.astype(np.float32) if pointwise.is_half(x) else x
-        total = xp.empty(_kept(x.shape, attrs.dims), wide.dtype)
-        xp.add.reduce(wide, axis=attrs.dims, out=total)
-        xp.divide(total, wide.dtype.type(count), out=total)
-        return total.astype(x.dtype, copy=False)
-
-
-def _mean_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
-    """Forward out = Σ x / n;  backward gx = g / n, spread."""
-    (source,) = s.input_types
-    dtype = source.dtype.accumulator
-    g = r.cast(g, dtype)
-    count = r.expand(_count(r, source, s.attrs.dims, dtype), r.type(g).shape)
-    share = r.cast(r("div", g, count), source.dtype)
-    return (r.spread(share, s.attrs.dims, source.shape),)
-
-
-def _centred(r: Rules, x: Operand, dims: tuple[int, ...]) -> Operand:
-    """Return x minus its mean over `dims`; x is of an accumulator's dtype."""
-    shape = r.type(x).shape
-    return r("sub", x, r.spread(r("mean", x, dims=dims), dims, shape))
-
-
-def _freedom(r: Rules, type: TensorType, attrs: VarAttrs, dtype: DType) -> Operand:
-    """Return max(0, n - correction), 0-d."""
-    free = r.shift(_count(r, type, attrs.dims, dtype), -float(attrs.correction))
-    return r("maximum", free, r.full_like(free, 0.0))
-
-
-def _var_decompose(r: Rules, attrs: VarAttrs, x: Operand) -> Operand:
-    found = r.type(x)
-    dtype = found.dtype.accumulator
-    centred = _centred(r, r.cast(x, dtype), attrs.dims)
-    total = r.sum(r("mul", centred, centred), attrs.dims)
-    free = r.expand(_freedom(r, found, attrs, dtype), r.type(total).shape)
-    return r.cast(r("div", total, free), found.dtype)
-
-
-def _var_reference(xp: Any, attrs: VarAttrs, x: Array) -> Array:
-    count = math.prod(x.shape[d] for d in attrs.dims)
-    with np.errstate(all="ignore"):
-        wide = x.astype(np.float32) if pointwise.is_half(x) else x
-        scalar_type = wide.dtype.type
-        mean = xp.add.reduce(wide, axis=attrs.dims, keepdims=True) / scalar_type(count)
-        centred = xp.subtract(wide, mean, out=xp.empty(wide.shape, wide.dtype))
-        xp.multiply(centred, centred, out=centred)
-        total = xp.empty(_kept(x.shape, attrs.dims), wide.dtype)
-        xp.add.reduce(centred, axis=attrs.dims, out=total)
-        xp.divide(total, scalar_type(max(0, count - attrs.correction)), out=total)
-        return total.astype(x.dtype, copy=False)
-
-
-def _var_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
-    """Forward out = Σ (x - mean)² / (n - c);  backward gx = 2 g (x - mean) / (n - c)."""
-    (source,) = s.input_types
-    dtype = source.dtype.accumulator
-    g = r.cast(g, dtype)
-    free = r.expand(_freedom(r, source, s.attrs, dtype), r.type(g).shape)
-    share = r.scale(r("div", g, free), 2.0)
-    centred = _centred(r, r.cast(s["x"], dtype), s.attrs.dims)
-    gx = r("mul", centred, r.spread(share, s.attrs.dims, source.shape))
-    return (r.cast(gx, source.dtype),)
-
-
-def _logsumexp_decompose(r: Rules, attrs: DimsAttrs, x: Operand) -> Operand:
-    found = r.type(x)
-    wide = r.cast(x, found.dtype.accumulator)
-    if not attrs.dims:
-        return r("contiguous", x)
-    # Infinities are not subtracted from themselves: exp and log carry them through.
-    peak = r("amax", r("detach", wide), dims=attrs.dims)
-    peak = r("where", r("isfinite", peak), peak, r.full_like(peak, 0.0))
-    shifted = r("exp", r("sub", wide, r.spread(peak, attrs.dims, found.shape)))
-    out = r("add", r("log", r.sum(shifted, attrs.dims)), peak)
-    return r.cast(out, found.dtype)
-
-
-def _logsumexp_reference(xp: Any, attrs: DimsAttrs, x: Array) -> Array:
-    if not attrs.dims:
-        return x.copy(order="C")
-    with np.errstate(all="ignore"):
-        wide = x.astype(np.float32) if pointwise.is_half(x) else x
-        peak = xp.maximum.reduce(wide, axis=attrs.dims, keepdims=True)
-        peak = xp.where(xp.isfinite(peak), peak, peak.dtype.type(0))
-        shifted = xp.exp(wide - peak)
-        total = xp.empty(_kept(x.shape, attrs.dims), wide.dtype)
-        xp.add.reduce(xp.asarray(shifted), axis=attrs.dims, out=total)
-        xp.log(total, out=total)
-        xp.add(total, peak.reshape(total.shape), out=total)
-        return total.astype(x.dtype, copy=False)
-
-
-@pointwise.widened
-def _logsumexp_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
-    """Forward out = log Σ exp(x);  backward gx = g * exp(x - out)."""
-    dims, shape = s.attrs.dims, s.input_types[0].shape
-    weight = r("exp", r("sub", s["x"], r.spread(s["out"], dims, shape)))
-    return (r("mul", weight, r.spread(g, dims, shape)),)
 
 
 def _arg_infer(name: str) -> Callable[..., tuple[TensorType, ...]]:
@@ -347,7 +223,7 @@ def _arg_infer(name: str) -> Callable[..., tuple[TensorType, ...]]:
         else:
             inference.expect_dim(name, "dim", attrs.dim, x.rank)
             dims = (attrs.dim,)
-        kept = _kept(x.shape, dims)
+        kept = kept_shape(x.shape, dims)
         if 0 not in kept:
             _expect_elements(name, x, dims)
         return (TensorType(dtypes.int64, kept),)
@@ -406,14 +282,15 @@ def _arg_samples() -> Iterator[Sample]:
     yield Sample((tied[:0],), {"dim": 1})
 
 
-def _reduction(
+def reduction(
     name: str, doc: str, op: str, kinds: Kinds, vjp: Vjp | NoVjp, **changes: Any
 ) -> OpDef:
+    """Return a reduction with the monoid `op`, but for the fields in `changes`."""
     nonempty = op in ("max", "min")
     fields: dict[str, Any] = {
-        "infer": _infer(name, kinds, nonempty=nonempty),
+        "infer": infer_reduction(name, kinds, nonempty=nonempty),
         "rule": Lower(_define(op)),
-        "samples": _samples(kinds, nonempty=nonempty, extra={}),
+        "samples": reduction_samples(kinds, nonempty=nonempty, extra={}),
         "reference": _reference(name),
         "attrs": DimsAttrs,
     }
@@ -435,62 +312,32 @@ def _arg(name: str, doc: str, op: str) -> OpDef:
 
 
 _EXTREME = Vjp(("x", "out"), _extreme_vjp)
+
+
 _BOOL = NoVjp("its result is bool")
 
+
 OPS: tuple[OpDef, ...] = (
-    _reduction("sum", "Σ x over dims", "add", REAL, Vjp((), _sum_vjp), reference=_sum_reference),
-    _reduction("prod", "Π x over dims", "mul", REAL, Vjp(("x",), _prod_vjp), samples=_prod_samples),
-    _reduction(
+    reduction("sum", "Σ x over dims", "add", REAL, Vjp((), _sum_vjp), reference=_sum_reference),
+    reduction("prod", "Π x over dims", "mul", REAL, Vjp(("x",), _prod_vjp), samples=_prod_samples),
+    reduction(
         "amax",
         "the greatest of x over dims; NaN if any is",
         "max",
         ANY,
         _EXTREME,
-        samples=_tied_samples(_samples(ANY, nonempty=True, extra={})),
+        samples=_tied_samples(reduction_samples(ANY, nonempty=True, extra={})),
     ),
-    _reduction(
+    reduction(
         "amin",
         "the least of x over dims; NaN if any is",
         "min",
         ANY,
         _EXTREME,
-        samples=_tied_samples(_samples(ANY, nonempty=True, extra={})),
+        samples=_tied_samples(reduction_samples(ANY, nonempty=True, extra={})),
     ),
-    _reduction("any", "whether any of x holds", "or", BOOL, _BOOL),
-    _reduction("all", "whether all of x hold", "and", BOOL, _BOOL),
+    reduction("any", "whether any of x holds", "or", BOOL, _BOOL),
+    reduction("all", "whether all of x hold", "and", BOOL, _BOOL),
     _arg("argmax", "index of the first greatest element; NaN is greatest", "max"),
     _arg("argmin", "index of the first least element; NaN is least", "min"),
-    _reduction(
-        "mean",
-        "Σ x / n over dims",
-        "add",
-        FLOAT,
-        Vjp((), _mean_vjp),
-        rule=Decompose(_mean_decompose),
-        reference=_mean_reference,
-    ),
-    _reduction(
-        "var",
-        "Σ (x - mean x)² / max(0, n - correction) over dims",
-        "add",
-        FLOAT,
-        Vjp(("x",), _var_vjp),
-        rule=Decompose(_var_decompose),
-        reference=_var_reference,
-        attrs=VarAttrs,
-        samples=_samples(FLOAT, extra={"correction": 1}),
-        error=8.0,
-    ),
-    _reduction(
-        "logsumexp",
-        "log Σ exp(x) over dims",
-        "add",
-        FLOAT,
-        Vjp(("x", "out"), _logsumexp_vjp),
-        infer=_infer("logsumexp", FLOAT, nonempty=True),
-        rule=Decompose(_logsumexp_decompose),
-        reference=_logsumexp_reference,
-        samples=_samples(FLOAT, nonempty=True, extra={}),
-        error=8.0,
-    ),
 )

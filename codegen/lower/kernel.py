@@ -10,7 +10,7 @@ Takes the graph of a group and the layouts of its inputs; gives a `Kernel` in wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smelt.codegen.lower.builder import (
     KernelBuilder,
@@ -112,13 +112,13 @@ def _pointwise(builder: KernelBuilder) -> tuple[Stmt, ...]:
     group = builder.group
     body: list[Stmt] = []
     for found in group.stages:
-        stage = builder.entering(found)
+        # Each stage has outer loops of its own here, so these need names of their own too.
+        stage = builder.entering(replace(found, axes=(*group.outer, *found.axes)))
         inliner = builder.inliner()
         items: list[Item] = [
             builder.store(v, point, inliner.value(v, point)) for v, point in stage.stores
         ]
-        axes = (*group.outer, *stage.axes)
-        loops: list[Loop] = [(a, builder.extent(a)) for a in axes]
+        loops: list[Loop] = [(a, builder.extent(a)) for a in stage.axes]
         body += nest(loops, [*inliner.checks, *items], inliner.bound, builder.names)
     return tuple(body)
 

@@ -66,8 +66,7 @@ class Node(ABC):
 
     def name(self) -> str:
         """Return the name that PyTorch prints."""
-        words = self.label.strip("_").split("_")
-        return "".join(w[:1].upper() + w[1:] for w in words) + "Backward0"
+        return printed_name(self.label)
 
     def register_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(grad_inputs, grad_outputs)` after this node; it may give new inputs."""
@@ -77,6 +76,34 @@ class Node(ABC):
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {hex(id(self))}>"
+
+
+# Ops that PyTorch calls otherwise in the names of its nodes.
+_NAMES = {
+    "batch_norm": "NativeBatchNorm",
+    "cast": "ToCopy",
+    "contiguous": "Clone",
+    "conv": "Convolution",
+    "conv_transpose": "Convolution",
+    "cross_entropy": "NllLoss",
+    "group_norm": "NativeGroupNorm",
+    "layer_norm": "NativeLayerNorm",
+    "linear": "Addmm",
+    "matmul": "Mm",
+    "max_pool": "MaxPool2DWithIndices",
+    "reshape": "View",
+    "square": "Pow",
+}
+
+
+def printed_name(label: str) -> str:
+    """Return the name of the node of an op or function; a final digit says which variant it is."""
+    variant = label[-1] if label[-2:-1] == "@" else "0"
+    label = label.removesuffix(f"@{variant}")
+    found = _NAMES.get(label)
+    if found is None:
+        found = "".join(w[:1].upper() + w[1:] for w in label.strip("_").split("_"))
+    return f"{found}Backward{variant}"
 
 
 class AccumulateGrad(Node):

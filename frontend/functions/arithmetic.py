@@ -13,6 +13,7 @@ from smelt.functions.operands import (
     binary,
     common_dtype,
     float_unary,
+    labelled,
     meet,
     op,
     unary,
@@ -119,8 +120,9 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
                 case 2:
                     return square(cast(input, dtype))  # type: ignore[arg-type]
                 case 0.5:
-                    return sqrt(cast(input, dtype))  # type: ignore[arg-type]
-    return binary(_POW, "pow", input, exponent, dtype)
+                    return labelled(sqrt(cast(input, dtype)), "pow")  # type: ignore[arg-type]
+    power = binary(_POW, "pow", input, exponent, dtype)
+    return labelled(power, "pow@1" if isinstance(exponent, TensorBase) else "pow")
 
 
 def float_power(input: Operand, exponent: Operand) -> Tensor:
@@ -229,7 +231,8 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
         clamped = op("clamp")
         low = None if min is None else float(min)
         high = None if max is None else float(max)
-        return apply(clamped, (cast(input, dtype),), clamped.attrs(low=low, high=high))
+        found = apply(clamped, (cast(input, dtype),), clamped.attrs(low=low, high=high))
+        return labelled(found, "clamp@1")
     result = cast(input, dtype)
     if min is not None:
         result = binary(_MAXIMUM, "clamp", result, min, dtype)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from smelt.dispatch import apply
 from smelt.functions import arithmetic, operands, reductions, views
-from smelt.functions.operands import Number, one_dim, op
+from smelt.functions.operands import Number, labelled, one_dim, op
 from smelt.ir import promotion
 from smelt.ir.errors import ArgumentError, DTypeError, TypeInferenceError
 from smelt.ir.types import TensorType
@@ -48,7 +48,7 @@ def _product(function: str, a: Tensor, b: Tensor) -> Tensor:
             f"{function}: mat1 and mat2 shapes cannot be multiplied: {_shown(a)} and {_shown(b)}: "
             f"{a._sizes[-1]} columns meet {b._sizes[-2]} rows"
         )
-    return apply(_MATMUL, (a, b))
+    return labelled(apply(_MATMUL, (a, b)), "mm" if a.dim() == 2 else "bmm")
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Return the product of a matrix and a vector."""
     _ranks("mv", (2, 1), input, vec)
-    return matmul(input, vec)
+    return labelled(matmul(input, vec), "mv")
 
 
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
         raise TypeInferenceError(
             f"dot: vectors differ in length: {_shown(input)} and {_shown(tensor)}"
         )
-    return matmul(input, tensor)
+    return labelled(matmul(input, tensor), "dot")
 
 
 def inner(input: Tensor, other: Tensor) -> Tensor:
@@ -150,28 +150,28 @@ def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """Return beta * input + alpha * mat1 @ mat2."""
-    return _added(input, mm(mat1, mat2), beta, alpha)
+    return labelled(_added(input, mm(mat1, mat2), beta, alpha), "addmm")
 
 
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """Return beta * input + alpha * mat @ vec."""
-    return _added(input, mv(mat, vec), beta, alpha)
+    return labelled(_added(input, mv(mat, vec), beta, alpha), "addmv")
 
 
 def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """Return beta * input + alpha * outer(vec1, vec2)."""
-    return _added(input, outer(vec1, vec2), beta, alpha)
+    return labelled(_added(input, outer(vec1, vec2), beta, alpha), "addr")
 
 
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """Return beta * input + alpha * batch1 @ batch2, by batch."""
-    return _added(input, bmm(batch1, batch2), beta, alpha)
+    return labelled(_added(input, bmm(batch1, batch2), beta, alpha), "baddbmm")
 
 
 def addbmm(

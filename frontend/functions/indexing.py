@@ -14,7 +14,7 @@ import numpy as np
 from smelt.base import TensorBase, wrap
 from smelt.dispatch import apply, cast, expand, write
 from smelt.functions import arithmetic, operands, views
-from smelt.functions.operands import Number, Operand, one_dim, op
+from smelt.functions.operands import Number, Operand, labelled, one_dim, op
 from smelt.ir import dtypes, promotion
 from smelt.ir.errors import ArgumentError, DimensionError, DTypeError, TypeInferenceError
 
@@ -142,6 +142,7 @@ def plan(x: Tensor, index: Any) -> Plan:
     if tuple(shape) != view._sizes:
         found = op("reshape")
         view = apply(found, (view,), found.attrs(shape=tuple(shape)))
+        labelled(view, "unsqueeze" if len(shape) > x.dim() else "select")
     return _with_tensors(view, tensors)
 
 
@@ -414,7 +415,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
         raise DTypeError(
             f"masked_fill: expected mask dtype to be bool, but it is {mask.dtype.torch_name}"
         )
-    return arithmetic.where_tensor(mask, operands.to_tensor(value, input.dtype), input)
+    filled = arithmetic.where_tensor(mask, operands.to_tensor(value, input.dtype), input)
+    return labelled(filled, "masked_fill")
 
 
 def take(input: Tensor, index: Tensor) -> Tensor:

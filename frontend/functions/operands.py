@@ -19,7 +19,7 @@ from smelt.ir.dtypes import DType, Kind
 from smelt.ir.op import OpDef
 from smelt.ir.promotion import Category
 from smelt.ir.registry import OPS
-from smelt.state import settings
+from smelt.state import mode, settings
 
 if TYPE_CHECKING:
     from smelt.tensor import Tensor
@@ -175,6 +175,14 @@ def many_dims(
         if a == b:
             raise RuntimeError(f"{function}: dim {a} appears multiple times in the list of dims")
     return tuple(normal) if rank else ()
+
+
+def labelled(fresh: Tensor, label: str) -> Tensor:
+    """Return a fresh result, its node on the tape named after the function that was called."""
+    node = fresh._node
+    if node is not None and mode.tracer is None:
+        node.label = label
+    return fresh
 
 
 def op(name: str) -> OpDef:

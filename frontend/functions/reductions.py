@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from smelt.base import TensorBase
 from smelt.dispatch import apply, cast
 from smelt.functions import arithmetic, comparison, operands, transcendental, views
-from smelt.functions.operands import many_dims, one_dim, op
+from smelt.functions.operands import labelled, many_dims, one_dim, op
 from smelt.ir import dtypes, promotion
 from smelt.ir.dtypes import DType, Kind
 from smelt.ir.errors import ArgumentError, DTypeError, TypeInferenceError
@@ -42,7 +42,8 @@ def sum(
     """Return the sum over dims; of bools and integers as int64."""
     operands.expect_tensor(input, "sum", "input")
     x = cast(input, dtype or promotion.sum_type(input.dtype))
-    return _reduced("sum", x, many_dims(dim, len(x._sizes), "sum"), keepdim)
+    label = "sum" if dim is None else "sum@1"
+    return _reduced("sum", x, many_dims(dim, len(x._sizes), "sum"), keepdim, label)
 
 
 def prod(
@@ -50,7 +51,8 @@ def prod(
 ) -> Tensor:
     """Return the product over dims; of bools and integers as int64."""
     x = cast(input, dtype or promotion.sum_type(input.dtype))
-    return _reduced("prod", x, many_dims(dim, len(x._sizes), "prod"), keepdim)
+    label = "prod" if dim is None else "prod@1"
+    return _reduced("prod", x, many_dims(dim, len(x._sizes), "prod"), keepdim, label)
 
 
 def mean(
@@ -63,7 +65,8 @@ def mean(
             f"mean(): could not infer output dtype: the input is {x.dtype.torch_name}, but must "
             "be floating point; pass dtype=, or convert it with .float()"
         )
-    return _reduced("mean", x, many_dims(dim, len(x._sizes), "mean"), keepdim)
+    label = "mean" if dim is None else "mean@1"
+    return _reduced("mean", x, many_dims(dim, len(x._sizes), "mean"), keepdim, label)
 
 
 def var(
@@ -98,7 +101,7 @@ def std(
     _expect_float(input, "std")
     wide = cast(input, input.dtype.accumulator)
     found = arithmetic.sqrt(var(wide, dim, unbiased, keepdim, correction=correction))
-    return cast(found, input.dtype)
+    return labelled(cast(found, input.dtype), "std")
 
 
 def var_mean(
@@ -149,7 +152,7 @@ def min(
 def _extreme(input: Tensor, dim: Any, keepdim: bool, which: str) -> Any:
     if dim is None:
         expect_elements(input, None, which)
-        return _reduced("a" + which, input, tuple(range(len(input._sizes))), False)
+        return _reduced("a" + which, input, tuple(range(len(input._sizes))), False, f"{which}@1")
     if isinstance(dim, TensorBase):
         other: Any = dim
         chosen = arithmetic.maximum if which == "max" else arithmetic.minimum
@@ -164,8 +167,8 @@ def _extreme(input: Tensor, dim: Any, keepdim: bool, which: str) -> Any:
     gathered = op("gather")
     values = apply(gathered, (input, spread), gathered.attrs(dim=at))
     if keepdim:
-        return ValuesIndices(values, spread)
-    return ValuesIndices(views.squeeze(values, at), indices)
+        return ValuesIndices(labelled(values, which), spread)
+    return ValuesIndices(labelled(views.squeeze(values, at), which), indices)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -252,7 +255,8 @@ def norm(
     if order == 1:
         return sum(magnitude, dim, keepdim)
     if order == 2:
-        return arithmetic.sqrt(sum(arithmetic.mul(x, x), dim, keepdim))
+        found = arithmetic.sqrt(sum(arithmetic.mul(x, x), dim, keepdim))
+        return labelled(found, "linalg_vector_norm")
     return arithmetic.pow(sum(arithmetic.pow(magnitude, order), dim, keepdim), 1.0 / order)
 
 
@@ -330,10 +334,11 @@ def _running(name: str, x: Tensor, dim: int) -> Any:
     return views.reshape(result, ())
 
 
-def _reduced(name: str, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+def _reduced(name: str, x: Tensor, dims: tuple[int, ...], keepdim: bool, label: str = "") -> Tensor:
+    label = label or name
     found = op(name)
-    result = apply(found, (x,), found.attrs(dims=dims))
-    return _kept(result, x, dims) if keepdim else result
+    result = labelled(apply(found, (x,), found.attrs(dims=dims)), label)
+    return labelled(_kept(result, x, dims), label) if keepdim and dims else result
 
 
 def _kept(result: Tensor, source: Tensor, dims: tuple[int, ...]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from smelt.base import wrap_storage
 from smelt.dispatch import apply
 from smelt.functions import operands
-from smelt.functions.operands import one_dim, op
+from smelt.functions.operands import labelled, one_dim, op
 from smelt.ir.errors import ArgumentError, DimensionError, TypeInferenceError
 from smelt.ir.layout import Layout
 from smelt.state import mode
@@ -101,7 +101,8 @@ def _view_dtype(input: Tensor, dtype: Any) -> Tensor:
 
 def alias(input: Tensor) -> Tensor:
     """Return a view of everything."""
-    return apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=tuple(input._sizes)))
+    found = apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=tuple(input._sizes)))
+    return labelled(found, "alias")
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
@@ -165,7 +166,8 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(rank))
     if rank:
         order[a], order[b] = order[b], order[a]
-    return apply(_PERMUTE, (input,), _PERMUTE.attrs(dims=tuple(order)))
+    found = apply(_PERMUTE, (input,), _PERMUTE.attrs(dims=tuple(order)))
+    return labelled(found, "transpose")
 
 
 def t(input: Tensor) -> Tensor:
@@ -174,7 +176,7 @@ def t(input: Tensor) -> Tensor:
         raise TypeInferenceError(
             f"t: expects a tensor with at most 2 dimensions, but has shape {list(input._sizes)}"
         )
-    return transpose(input, 0, 1) if input.dim() == 2 else alias(input)
+    return labelled(transpose(input, 0, 1) if input.dim() == 2 else alias(input), "t")
 
 
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
@@ -198,14 +200,16 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     sizes = input._sizes
     dims = operands.many_dims(dim, len(sizes), "squeeze", empty_means_all=False)
     kept = tuple([n for d, n in enumerate(sizes) if d not in dims or n != 1])
-    return apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=kept))
+    found = apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=kept))
+    return labelled(found, "squeeze" if dim is None else "squeeze@1")
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """Return a view with a dimension of size 1 put in at dim."""
     sizes = input._sizes
     at = one_dim(dim, len(sizes) + 1, "unsqueeze")
-    return apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=(*sizes[:at], 1, *sizes[at:])))
+    found = apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=(*sizes[:at], 1, *sizes[at:])))
+    return labelled(found, "unsqueeze")
 
 
 def expand(input: Tensor, *sizes: Any) -> Tensor:
@@ -289,7 +293,8 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise DimensionError(f"index {index} is out of bounds for dimension {at} with size {size}")
     position = index + size if index < 0 else index
     part = sliced(input, at, position, position + 1)
-    return apply(_RESHAPE, (part,), _RESHAPE.attrs(shape=(*sizes[:at], *sizes[at + 1 :])))
+    found = apply(_RESHAPE, (part,), _RESHAPE.attrs(shape=(*sizes[:at], *sizes[at + 1 :])))
+    return labelled(found, "select")
 
 
 def split(
@@ -303,7 +308,9 @@ def split(
         if step < 0 or (step == 0 and size != 0):
             raise ArgumentError(f"split: the size of a part must be positive, not {step}")
         starts = range(0, size, step) if size else (0,)
-        return tuple([sliced(tensor, at, s, min(s + step, size)) for s in starts])
+        return tuple(
+            [labelled(sliced(tensor, at, s, min(s + step, size)), "split") for s in starts]
+        )
     parts = list(split_size_or_sections)
     if sum(parts) != size or any(n < 0 for n in parts):
         raise TypeInferenceError(
@@ -313,7 +320,7 @@ def split(
     found: list[Tensor] = []
     start = 0
     for n in parts:
-        found.append(sliced(tensor, at, start, start + n))
+        found.append(labelled(sliced(tensor, at, start, start + n), "split_with_sizes"))
         start += n
     return tuple(found)
 
@@ -353,7 +360,7 @@ def _bounded(index: int, size: int) -> int:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return a view of each position of one dimension."""
     at = one_dim(dim, input.dim(), "unbind")
-    return tuple([select(input, at, k) for k in range(input._sizes[at])])
+    return tuple([labelled(select(input, at, k), "unbind") for k in range(input._sizes[at])])
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

@@ -21,19 +21,32 @@ only the epilogue knows of edges. No accumulator takes more than `fold` addition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from smelt.codegen.schedule.factor import Factor
+from smelt.codegen.schedule.factor import guarded as guarded_factor
+from smelt.codegen.schedule.product import (
+    Contraction,
+    Point,
+    Position,
+    axis_ranges,
+    extent,
+    guess,
+    oriented,
+    packing,
+    unflattened,
+)
 from smelt.codegen.schedule.rewrite import Body, simplified
 from smelt.codegen.schedule.tile_shape import TileShape, tile_shape
 from smelt.codegen.target import Target
-from smelt.ir import index, scalar
+from smelt.ir import scalar
 from smelt.ir.dim import Dim
-from smelt.ir.dtypes import DType
 from smelt.ir.loop.builder import (
     Names,
     allocated,
     below,
+    divided,
     divided_up,
     for_nest,
     guarded,
@@ -47,45 +60,11 @@ from smelt.ir.loop.builder import (
     times,
 )
 from smelt.ir.loop.grammar import Accumulate, Buffer, If, Kind, Let, Stmt, Store
-from smelt.ir.scalar import Const, Expr, Var
+from smelt.ir.scalar import Expr, Var
 from smelt.ir.structured import monoid
-
-Axis = tuple[Var, int | Dim]
-Point = Mapping[Expr, Expr]
-Epilogue = Callable[[Point, Expr], tuple[Stmt, ...]]
 
 _PRODUCTS_WORTH = 1_000_000
 """Products from which a contraction is given to several workers: about 20 µs."""
-
-_ASSUMED = 256
-"""Size that a symbolic extent is taken to have when blocks are chosen."""
-
-
-@dataclass(frozen=True)
-class Contraction:
-    """A sum of products: `sum over k of left[batch, m, k] * right[batch, n, k]`.
-
-    Attributes:
-        batch: axes that both factors have and the result keeps, outermost first.
-        m: axes of the first factor that the result keeps.
-        n: axes of the second factor that the result keeps; they go across the lanes.
-        k: axes that are summed.
-        left: the first factor, over the variables of `batch`, `m` and `k`; loads and arithmetic.
-        right: the second factor, over the variables of `batch`, `n` and `k`.
-        accumulator: type in which products are summed; the factors are converted to it.
-        epilogue: what becomes of a sum: statements, given what the variables of `batch`, `m` and
-            `n` are and the sum. Called several times: names that it binds must be fresh. The
-            statements run once for each point, inside a vector loop over columns.
-    """
-
-    batch: tuple[Axis, ...]
-    m: tuple[Axis, ...]
-    n: tuple[Axis, ...]
-    k: tuple[Axis, ...]
-    left: Expr
-    right: Expr
-    accumulator: DType
-    epilogue: Epilogue
 
 
 def contract(
@@ -102,41 +81,17 @@ def contract(
     return _Template(contraction, target, names, shape).statements()
 
 
-def extent(axes: tuple[Axis, ...]) -> int | Dim:
-    """Return the number of points of a group of axes."""
-    total: int | Dim = 1
-    for _, size in axes:
-        total = size * total
-    return total
-
-
-def unflattened(flat: Expr, axes: tuple[Axis, ...]) -> dict[Expr, Expr]:
-    """Return what each variable of a group is at a flat position in it."""
-    found: dict[Expr, Expr] = {}
-    rest = flat
-    for var, size in reversed(axes[1:]):
-        step = scalar.of_dim(size)
-        found[var] = scalar.apply("mod", rest, step)
-        rest = scalar.apply("floordiv", rest, step)
-    if axes:
-        found[axes[0][0]] = rest
-    return found
-
-
-def _guess(size: int | Dim) -> int:
-    return size if isinstance(size, int) else _ASSUMED
-
-
 class _Template:
     """One contraction on its way into loops."""
 
     def __init__(
         self, contraction: Contraction, target: Target, names: Names, shape: TileShape | None
     ) -> None:
-        self.c = contraction
+        lanes = target.lanes(contraction.accumulator) if shape is None else shape.lanes
+        self.c = contraction = oriented(contraction, lanes)
         self.names = names
         self.sizes = tuple(extent(g) for g in (self.c.batch, self.c.m, self.c.n, self.c.k))
-        batch, m, n, k = (_guess(s) for s in self.sizes)
+        batch, m, n, k = (guess(s) for s in self.sizes)
         self.is_parallel = batch * m * n * k >= _PRODUCTS_WORTH and target.threads > 1
         workers = target.threads if self.is_parallel else 1
         depth = self.sizes[3] if isinstance(self.sizes[3], int) else None
@@ -144,16 +99,16 @@ class _Template:
             shape = tile_shape(m, n, depth, batch, self.c.accumulator, target, workers)
         self.shape = shape
         self.m, self.n, self.k = (scalar.of_dim(s) for s in self.sizes[1:])
-        self.ranges: dict[Var, index.Interval] = {}
-        for group in (self.c.batch, self.c.m, self.c.n, self.c.k):
-            for var, size in group:
-                high = size - 1 if isinstance(size, int) else minus(scalar.of_dim(size), 1)
-                self.ranges[var] = (0, high)
+        self.ranges = axis_ranges(contraction)
         # All summands in one panel: each sum is finished in registers.
         self.is_single = depth is not None and depth <= shape.depth
         if not self.is_single:
             self.shape = replace(shape, depth=min(shape.depth, shape.fold))
         self.zero = monoid("add", self.c.accumulator).identity[0]
+        self.left = guarded_factor(contraction.left, self.ranges)
+        self.right = guarded_factor(contraction.right, self.ranges)
+        self.left_packing = packing(self.left, contraction.k, lanes, self.ranges)
+        self.right_packing = packing(self.right, contraction.n, lanes, self.ranges)
 
     def statements(self) -> tuple[Stmt, ...]:
         """Return the whole nest."""
@@ -254,30 +209,35 @@ class _Template:
 
     # --- packing ------------------------------------------------------------------------------
 
+    def stored(self, buffer: Buffer, place: Position, factor: Factor, at: Point) -> Body:
+        """Return statements that store a factor, at a point of its axes, in a packed buffer."""
+
+        def store(value: Expr) -> Stmt:
+            here = scalar.substitute(value, at)
+            return Store(buffer, place, scalar.cast(here, self.c.accumulator))
+
+        if factor.inside is None or factor.outside is None:
+            return (store(factor.value),)
+        inside = scalar.substitute(factor.inside, at)
+        return (If(inside, (store(factor.value),), (store(factor.outside),)),)
+
     def pack_rows(self, left: Buffer, first: Expr, count: Expr, begin: Expr, depth: Expr) -> Body:
         """Copy rows of the first factor: each row's summands lie next to each other."""
         shape = self.shape
-        tile, r, v, lane = (self.names.var(h) for h in ("tile", "r", "v", "l"))
+        tile, r = self.names.var("tile"), self.names.var("r")
         row = plus(first, plus(times(tile, shape.rows), r))
-        inside = plus(times(v, shape.lanes), lane)
-        summand = plus(begin, inside)
-        place = {**unflattened(row, self.c.m), **unflattened(summand, self.c.k)}
-        value = scalar.cast(scalar.substitute(self.c.left, place), self.c.accumulator)
-        target = (tile, r, inside)
-        stored: Body = (Store(left, target, value),)
-        known = isinstance(depth, Const) and int(depth.value) % shape.lanes == 0
-        if not known:
+
+        def vectors(factor: Factor, lanes: int) -> Stmt:
+            v, lane = self.names.var("v"), self.names.var("l")
+            inside = plus(times(v, lanes), lane)
+            at = {**unflattened(row, self.c.m), **unflattened(plus(begin, inside), self.c.k)}
+            stored = self.stored(left, (tile, r, inside), factor, at)
             stored = guarded(below(inside, depth), stored)
-        real = loop(
-            v, divided_up(depth, shape.lanes), [loop(lane, shape.lanes, stored, Kind.VECTOR)]
-        )
-        v2, lane2 = self.names.var("v"), self.names.var("l")
-        zero = Store(left, (tile, r, plus(times(v2, shape.lanes), lane2)), self.zero)
-        blank = loop(
-            v2, divided_up(depth, shape.lanes), [loop(lane2, shape.lanes, [zero], Kind.VECTOR)]
-        )
+            return loop(v, divided_up(depth, lanes), [loop(lane, lanes, stored, Kind.VECTOR)])
+
         row_here = below(plus(times(tile, shape.rows), r), count)
-        either = If(row_here, (real,), (blank,))
+        real = vectors(self.left, self.left_packing.lanes)
+        either = If(row_here, (real,), (vectors(Factor(self.zero), shape.lanes),))
         return for_nest([(tile, divided_up(count, shape.rows)), (r, shape.rows)], [either])
 
     def pack_columns(
@@ -285,23 +245,48 @@ class _Template:
     ) -> Body:
         """Copy columns of the second factor: each summand's columns lie next to each other."""
         shape = self.shape
-        tile, v, lane, p = (self.names.var(h) for h in ("tile", "v", "l", "p"))
-        inside = plus(times(v, shape.lanes), lane)
+        lanes = self.right_packing.lanes
+        tile, v, lane = (self.names.var(h) for h in ("tile", "v", "l"))
+        inside = plus(times(v, lanes), lane)
         offset = plus(times(tile, shape.columns), inside)
-        column = plus(first, offset)
-        place = {**unflattened(column, self.c.n), **unflattened(plus(begin, p), self.c.k)}
-        value = scalar.cast(scalar.substitute(self.c.right, place), self.c.accumulator)
-        real = loop(p, depth, [Store(right, (tile, p, inside), value)])
-        p2 = self.names.var("p")
-        blank = loop(p2, depth, [Store(right, (tile, p2, inside), self.zero)])
-        either = (
-            (real,)
-            if self.columns_divide(shape.columns)
-            else (If(below(offset, count), (real,), (blank,)),)
-        )
-        vector = loop(lane, shape.lanes, either, Kind.VECTOR)
-        vectors = loop(v, shape.vectors, [vector])
-        return (loop(tile, divided_up(count, shape.columns), [vectors]),)
+
+        def summands(factor: Factor) -> Body:
+            loops, p, summand = self.summands(begin, depth)
+            at = {**unflattened(plus(first, offset), self.c.n), **summand}
+            return for_nest(loops, self.stored(right, (tile, p, inside), factor, at))
+
+        column = summands(self.right)
+        if not self.columns_divide(shape.columns):
+            blank = summands(Factor(self.zero))
+            column = (If(below(offset, count), column, blank),)
+        vector = loop(lane, lanes, column, Kind.VECTOR)
+        tiles = divided_up(count, shape.columns)
+        return for_nest([(tile, tiles), (v, shape.columns // lanes)], [vector])
+
+    def summands(
+        self, begin: Expr, depth: Expr
+    ) -> tuple[list[tuple[Var, Expr]], Expr, dict[Expr, Expr]]:
+        """Return loops over the summands of a panel.
+
+        Returns:
+            The loops, the number of the summand in the panel, and what the axes are. For a guarded
+            factor the first axis, on which guards seldom depend, comes innermost.
+        """
+        axes = self.c.k
+        inner = extent(axes[1:])
+        if isinstance(inner, Dim) or self.shape.depth % max(inner, 1) or inner == 0:
+            p = self.names.var("p")
+            return [(p, depth)], p, unflattened(plus(begin, p), axes)
+        variables = [self.names.var(var.name) for var, _ in axes]
+        loops = [(v, scalar.of_dim(size)) for v, (_, size) in zip(variables[1:], axes[1:])]
+        position = 0 if self.right.inside is None else len(loops)
+        loops.insert(position, (variables[0], divided(depth, inner)))
+        place: dict[Expr, Expr] = {old: new for (old, _), new in zip(axes, variables)}
+        place[axes[0][0]] = plus(divided(begin, inner), variables[0])
+        flat: Expr = scalar.integer(0)
+        for v, (_, size) in zip(variables, axes):
+            flat = plus(times(flat, scalar.of_dim(size)), v)
+        return loops, flat, place
 
     def columns_divide(self, count: int) -> bool:
         """Tell whether the number of columns is a known multiple of `count`."""

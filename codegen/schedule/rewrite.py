@@ -17,6 +17,7 @@ from smelt.ir.loop.grammar import (
     Comment,
     For,
     If,
+    Kind,
     Let,
     Stmt,
     Store,
@@ -117,18 +118,36 @@ def copied(body: Body, names: Names, values: Mapping[Expr, Expr] | None = None) 
 
 
 def simplified(body: Body, ranges: index.Ranges) -> Body:
-    """Return statements with index expressions and conditions in canonical form."""
+    """Return statements with index expressions and conditions in canonical form.
 
-    def visit(stmt: Stmt, known: index.Ranges) -> Stmt:
-        changed = map_expressions(stmt, lambda e: _indices_simplified(e, known))
-        if isinstance(changed, For):
-            var_range = index.loop_range(changed.start, changed.stop, known, changed.step)
-            known = {**known, changed.var: var_range}
-        elif isinstance(changed, Let) and changed.var.dtype is dtypes.int64:
-            known = {**known, changed.var: index.bounds(changed.value, known)}
-        return with_bodies(changed, lambda b: tuple(visit(s, known) for s in b))
+    Branches that are never taken go, and so do loops that run once or not at all.
+    """
+    result: list[Stmt] = []
+    for stmt in body:
+        result.extend(_simplified(stmt, ranges))
+    return tuple(result)
 
-    return tuple(visit(s, ranges) for s in body)
+
+def _simplified(stmt: Stmt, known: index.Ranges) -> Body:
+    changed = map_expressions(stmt, lambda e: _indices_simplified(e, known))
+    match changed:
+        case If(Const(value, _), body, orelse):
+            return simplified(body if value else orelse, known)
+        case For(var, Const(start, _), Const(stop, _), kind, body, step) if (
+            kind in (Kind.SERIAL, Kind.UNROLL) and int(stop) <= int(start) + step
+        ):
+            if int(stop) <= int(start):
+                return ()
+            return simplified(substituted(body, {var: scalar.integer(int(start))}), known)
+        case For(var, start, stop, _, _, step):
+            known = {**known, var: index.loop_range(start, stop, known, step)}
+        case Let(var, value, body) if var.dtype is dtypes.int64:
+            if isinstance(value, Const):
+                return simplified(substituted(body, {var: value}), known)
+            known = {**known, var: index.bounds(value, known)}
+        case _:
+            pass
+    return (with_bodies(changed, lambda b: simplified(b, known)),)
 
 
 def _indices_simplified(expr: Expr, ranges: index.Ranges) -> Expr:

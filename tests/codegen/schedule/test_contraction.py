@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smelt.codegen.schedule.contraction import Axis, Contraction, contract
+from smelt.codegen.schedule.contraction import contract
+from smelt.codegen.schedule.product import Axis, Contraction
 from smelt.codegen.schedule.tile_shape import TileShape, tile_shape
 from smelt.codegen.target import Target
 from smelt.ir import dim, dtypes, scalar

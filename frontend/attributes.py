@@ -171,6 +171,18 @@ class Attributes(Operators):
         self._storage.shared = True
         return array.view()
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """Return a DLPack capsule of the shared memory."""
+        if self.requires_grad:
+            raise BufferError("a tensor that requires grad cannot be exported: detach() it first")
+        array = self._concrete("DLPack hands its elements to another library")
+        self._storage.shared = True
+        return array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[Any, ...]:
+        """Return the kind and number of the device, as DLPack numbers them."""
+        return (1, 0)
+
     def __deepcopy__(self: Self, memo: dict[int, Any]) -> Tensor:
         if id(self) in memo:
             return memo[id(self)]
@@ -182,10 +194,9 @@ class Attributes(Operators):
         storage = self._storage
         held = memo.get(id(storage))
         if held is None:
-            memory = self._concrete("deepcopy() copies its elements")
+            self._concrete("deepcopy() copies its elements")
             held = Storage(storage.array.copy(), storage.dtype)
             memo[id(storage)] = held
-            del memory
         fresh = object.__new__(type(self))
         fresh.dtype = self.dtype
         fresh._own_storage, fresh._own_layout = held, self._layout

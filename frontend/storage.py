@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -96,10 +97,26 @@ class Storage:
             self._addressed = memory
         return self._address
 
-    @property
+    def data_ptr(self) -> int:
+        """Return the address of the first element."""
+        return self.address
+
     def nbytes(self) -> int:
-        """Size in bytes."""
+        """Return the size in bytes."""
         return self.size * self.dtype.itemsize
+
+    def tolist(self) -> list[Any]:
+        """Return the elements as Python numbers."""
+        return self.array.tolist()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Any:
+        return self.array[index].item()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
 
     def touch(self) -> None:
         """Note that smelt has written the elements."""

@@ -1,5 +1,6 @@
 """Automatic differentiation: the tape, the engine that walks it back, modes and hooks."""
 
+from smelt.autograd import functional
 from smelt.autograd.api import Variable, backward, detect_anomaly, grad
 from smelt.autograd.attach import attach
 from smelt.autograd.function import Function, FunctionCtx, once_differentiable
@@ -20,6 +21,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",

@@ -87,6 +87,11 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     return wrap_storage(Storage(flat, dtype, shared=True), layout, ndarray)
 
 
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """Return a tensor that shares the memory of another library's array, through DLPack."""
+    return from_numpy(np.from_dlpack(ext_tensor))
+
+
 def frombuffer(
     buffer: Any,
     *,

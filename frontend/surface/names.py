@@ -11,6 +11,7 @@ from smelt.functions.contraction import einsum, tensordot
 from smelt.functions.creation import (
     as_tensor,
     empty_like,
+    from_dlpack,
     from_numpy,
     frombuffer,
     full_like,
@@ -460,6 +461,7 @@ __all__ = [
     "fmod",
     "frac",
     "frac_",
+    "from_dlpack",
     "from_numpy",
     "frombuffer",
     "full",

@@ -179,6 +179,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "creation": (
         *_rows(
             "f", creation.tensor, creation.as_tensor, creation.from_numpy, creation.frombuffer,
+            creation.from_dlpack,
             creation.zeros_like, creation.ones_like, creation.empty_like, creation.full_like,
             creation.scalar_tensor, creation.tril_indices, creation.triu_indices,
         ),

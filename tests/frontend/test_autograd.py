@@ -349,3 +349,21 @@ def test_gradcheck_finds_a_wrong_gradient() -> None:
     assert not smelt.autograd.gradcheck(Wrong.apply, (x,), raise_exception=False)
     with pytest.raises(ValueError, match="float64"):
         smelt.autograd.gradcheck(Wrong.apply, (leaf(1),))
+
+
+def test_derivatives_of_functions() -> None:
+    from smelt.autograd.functional import hessian, jacobian, jvp, vjp
+
+    x, y = smelt.tensor([1.0, 2.0]), smelt.tensor([3.0])
+
+    def f(a, b):
+        return a * a * b, a.sum()
+
+    (first, second), (third, fourth) = jacobian(f, (x, y))
+    assert first.tolist() == [[6, 0], [0, 12]] and second.tolist() == [[1], [4]]
+    assert third.tolist() == [1, 1] and fourth.tolist() == [0]
+    outputs, pulled = vjp(lambda a: a * a, x, smelt.tensor([1.0, 10.0]))
+    assert outputs.tolist() == [1, 4] and pulled.tolist() == [2, 40]
+    _, pushed = jvp(lambda a: smelt.stack([a.sum(), a.prod()]), x, smelt.tensor([1.0, 10.0]))
+    assert pushed.tolist() == [11, 12]
+    assert hessian(lambda a: (a**3).sum(), x).tolist() == [[6, 0], [0, 12]]

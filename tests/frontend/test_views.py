@@ -160,3 +160,22 @@ def test_overlapping_copy_reads_before_it_writes() -> None:
     x = smelt.arange(6.0)
     x[1:] = x[:-1]
     assert x.tolist() == [0, 0, 1, 2, 3, 4]
+
+
+def test_dlpack_shares_memory() -> None:
+    array = np.arange(3.0)
+    x = smelt.from_dlpack(array)
+    array[0] = 9
+    assert x.tolist() == [9, 1, 2]
+    y = smelt.zeros(2)
+    np.from_dlpack(y)
+    assert y.untyped_storage().shared
+    with pytest.raises(BufferError, match="detach"):
+        np.from_dlpack(smelt.zeros(2, requires_grad=True))
+
+
+def test_storage_is_flat() -> None:
+    x = smelt.arange(6).reshape(2, 3)[1]
+    storage = x.untyped_storage()
+    assert len(storage) == 6 and storage[4] == 4 and storage.tolist() == list(range(6))
+    assert storage.nbytes() == 48 and storage.data_ptr() + 24 == x.data_ptr()

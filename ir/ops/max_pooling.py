@@ -146,8 +146,8 @@ def _met_windows(attrs: MaxPoolGradAttrs, out: Shape) -> tuple[Ints, tuple[Expr,
         taps.append(count)
         positions.append(position)
         reach = attrs.input_shape[k] - 1 + padding
-        past = not isinstance(reach, int) or not isinstance(extent, int)
-        if past or count > 1 or int(reach) // stride >= int(extent):
+        known = isinstance(reach, int) and isinstance(extent, int)
+        if count > 1 or not (known and reach // stride < extent):
             checks.append(within(position, extent))
     return tuple(taps), tuple(positions), scalar.conjunction(*checks)
 

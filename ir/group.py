@@ -442,7 +442,10 @@ class _Planner:
         for edge in _edges(node):
             if edge.covers and edge.value not in self.coordinates:
                 point = domain if edge.same else mapped(edge.index, domain, self.ranges)
-                self.give(edge.value, point)
+                # Whatever is read along a size of 1, data included, the position is 0.
+                extents = edge.value.type.shape
+                alone = tuple(integer(0) if e == 1 else p for e, p in zip(extents, point))
+                self.give(edge.value, alone)
 
     def forward(self, node: Node, broadcasting: bool) -> None:
         """Carry coordinates from an operand of a node to its results."""

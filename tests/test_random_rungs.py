@@ -17,6 +17,7 @@ from smelt.ir import dtypes
 from smelt.ir.builder import GraphBuilder
 from smelt.ir.interpreter import run_graph
 from smelt.ir.loop.interpreter import run_program
+from smelt.ir.text import parse
 
 from tests.codegen.llvm import native
 from tests.ops.rungs import Batch, lowered, optimised, scheduled
@@ -112,3 +113,16 @@ def test_machine_code(number: int) -> None:
 def test_machine_code_after_the_passes(number: int) -> None:
     batch = together(number).batch
     check(number, native.run(optimised(batch, native.best()), batch.arrays, native.best()))
+
+
+def test_a_check_on_a_value_of_one_element_shares_its_kernel() -> None:
+    text = """graph g(%x: i64[1], %y: i64[1], %at: i64[1]) {
+      %less: bool[1] = le(%x, %y)
+      %taken: bool[1] = index_select(%less, %at) {dim=0}
+      %cast: bool[1] = cast(%at) {dtype=bool}
+      return %cast, %less
+    }"""
+    arrays = (np.array([0]), np.array([-6]), np.array([0]))
+    batch = Batch(parse(text), arrays, ())
+    found = native.run(optimised(batch, native.best()), arrays, native.best())
+    assert [bool(x[0]) for x in found] == [False, False]

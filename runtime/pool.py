@@ -109,7 +109,8 @@ def _function_address(function: Any) -> int:
     return address
 
 
-_lock = threading.Lock()
+# Reentrant: a signal handler may call compiled code while the pool is being made.
+_lock = threading.RLock()
 _wanted: int | None = None
 _pool: ThreadPool | None = None
 
@@ -190,7 +191,7 @@ def _before_fork() -> None:
 
 def _after_fork_in_child() -> None:
     global _lock, _pool
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _pool = None  # if a call of another thread kept its workers, they are not here
 
 

@@ -22,6 +22,7 @@ from smelt.codegen.lower.builder import (
 )
 from smelt.codegen.lower.contraction import contracted
 from smelt.codegen.lower.nest import Item, Loop, nest
+from smelt.codegen.lower.split import with_split_axes
 from smelt.codegen.target import Target
 from smelt.ir.errors import LoweringError
 from smelt.ir.graph import Graph, Node, Value
@@ -63,6 +64,8 @@ def lower_group(
     group = plan(region.nodes, region.outputs)
     if isinstance(group, str):
         raise LoweringError(f"{name}: {group}")
+    if group.contraction is None:
+        group = with_split_axes(group)
     builder = KernelBuilder(region, group, strides)
     if group.nest is not None:
         body = _own_nest(builder, group.nest)

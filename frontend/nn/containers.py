@@ -242,9 +242,8 @@ class ParameterList(Module):
             self.append(value)
         return self
 
-    def extra_repr(self) -> str:
-        """Return a line for each value."""
-        return "\n".join(f"({k}): {_described(value)}" for k, value in enumerate(self))
+    def __repr__(self) -> str:
+        return _listed(self._get_name(), enumerate(self))
 
 
 class ParameterDict(Module):
@@ -306,9 +305,8 @@ class ParameterDict(Module):
         for key, value in pairs:
             self[key] = value
 
-    def extra_repr(self) -> str:
-        """Return a line for each value."""
-        return "\n".join(f"({k}): {_described(value)}" for k, value in self.items())
+    def __repr__(self) -> str:
+        return _listed(self._get_name(), self.items())
 
 
 def _position(index: int, length: int) -> int:
@@ -348,6 +346,10 @@ def _as_parameter(value: Any) -> Any:
     if isinstance(value, TensorBase) and not isinstance(value, Parameter):
         return Parameter(value)  # type: ignore[arg-type]
     return value
+
+
+def _listed(name: str, pairs: Iterable[tuple[Any, Any]]) -> str:
+    return f"{name}(" + "\n".join(f"  ({k}): {_described(v)}" for k, v in pairs) + ")"
 
 
 def _described(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from smelt.nn import functional as F
-from smelt.nn.functional.convolution import Sizes
+from smelt.nn.functional.convolution import Sizes, spatial
 from smelt.nn.module import Module
 from smelt.tensor import Tensor
 
@@ -118,9 +118,9 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        self.kernel_size = spatial(kernel_size, 1, "kernel_size", "AvgPool1d")
+        self.stride = spatial(kernel_size if stride is None else stride, 1, "stride", "AvgPool1d")
+        self.padding = spatial(padding, 1, "padding", "AvgPool1d")
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 

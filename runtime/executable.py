@@ -66,7 +66,6 @@ class _Frame:
     Attributes:
         memory: the words.
         address: address of the context, which stands first.
-        arguments: packs inputs, outputs and sizes at `arguments_at`.
     """
 
     __slots__ = ("address", "memory")

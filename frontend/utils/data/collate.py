@@ -64,7 +64,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, Sequence):
         if any(len(sample) != len(first) for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        columns = [default_collate(list(column)) for column in zip(*batch)]
+        columns = [default_collate(column) for column in zip(*batch)]
         if isinstance(first, tuple) and not hasattr(first, "_fields"):
             return columns  # as PyTorch: a batch of pairs is a list of two
         return _tuple_like(first, columns) if isinstance(first, tuple) else columns

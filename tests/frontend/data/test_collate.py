@@ -38,7 +38,7 @@ def test_containers_keep_their_kinds() -> None:
     assert mapping["a"].tolist() == [1, 2] and mapping["b"] == ["x", "y"]
     columns = default_collate([(1, [2.0, "p"]), (3, [4.0, "q"])])
     assert type(columns) is list and columns[0].tolist() == [1, 3]
-    assert columns[1][0].tolist() == [2.0, 4.0] and columns[1][1] == ["p", "q"]
+    assert columns[1][0].tolist() == [2.0, 4.0] and columns[1][1] == ("p", "q")
 
 
 @pytest.mark.parametrize("batch", [[[1, 2], [3]], [(1,), (1, 2)]])

@@ -97,6 +97,12 @@ def _matmul_samples() -> Iterator[Sample]:
     yield Sample((a[:, :0], b), {})
     yield Sample((a[:0], b[:0]), {})
     yield Sample((sampling.normal(2, 1, 3, 4), sampling.normal(2, 1, 4, 2)), {})
+    for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64):
+        # Larger than a tile, with remainders in every direction.
+        a = sampling.normal(37, 45, dtype=dtype, seed=1)
+        b = sampling.normal(45, 50, dtype=dtype, seed=2)
+        yield Sample((a, b), {}, differentiable=False)
+        yield Sample((a.T.copy().T, b.T.copy().T), {}, differentiable=False)
     special = np.array([[1.0, np.inf], [np.nan, 0.0]])
     yield Sample((special, special), {}, differentiable=False)
 
@@ -186,6 +192,8 @@ def _linear_samples() -> Iterator[Sample]:
     yield Sample((x[:, :0], weight, bias), {})
     yield Sample((x[:, :, :0], weight[:, :0], bias), {})
     yield Sample((x[0, 0, :0], weight[:, :0], bias), {})
+    x, weight = sampling.normal(35, 20, seed=1), sampling.normal(70, 20, seed=2)
+    yield Sample((x, weight, sampling.normal(70, seed=3)), {}, differentiable=False)
 
 
 OPS: tuple[OpDef, ...] = (

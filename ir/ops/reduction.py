@@ -113,6 +113,14 @@ def _sum_reference(xp: Any, attrs: DimsAttrs, x: Array) -> Array:
         return xp.add.reduce(x, axis=attrs.dims, dtype=x.dtype, out=out)
 
 
+def _sum_samples() -> Iterator[Sample]:
+    yield from reduction_samples(REAL, extra={})()
+    for dtype in (dtypes.bfloat16, dtypes.float32):
+        x = sampling.normal(2, 1500, dtype=dtype)
+        yield Sample((x,), {"dims": (1,)}, differentiable=False)
+        yield Sample((x.T,), {"dims": (0, 1)}, differentiable=False)
+
+
 def _sum_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
     """Forward out = Σ x;  backward gx = g, spread."""
     return (r.spread(g, s.attrs.dims, s.input_types[0].shape),)
@@ -167,7 +175,7 @@ def _extreme_vjp(r: Rules, s: Saved, g: Operand) -> Gradients:
 
 
 def reduction_samples(
-    kinds: Kinds, *, positive: bool = False, nonempty: bool = False, extra: dict[str, Any]
+    kinds: Kinds, *, nonempty: bool = False, extra: dict[str, Any]
 ) -> Callable[[], Iterator[Sample]]:
     """Return samples of a reduction; `extra` are its attributes besides `dims`."""
 
@@ -176,10 +184,12 @@ def reduction_samples(
             if dtype.kind not in kinds:
                 continue
             x = sampling.normal(2, 3, 4, dtype=dtype, seed=2)
-            if positive:
-                x = np.abs(x) + x.dtype.type(0.5)
             for dims in ((1,), (0, 2)):
                 yield Sample((x,), {"dims": dims, **extra})
+            # Longer than a vector, with a remainder.
+            long = sampling.normal(5, 75, dtype=dtype, seed=8)
+            for dims in ((0,), (1,)):
+                yield Sample((long,), {"dims": dims, **extra}, differentiable=False)
             if dtype is not dtypes.float32 and dtype is not dtypes.bool_:
                 continue
             for dims in ((), (0,), (2,), (0, 1, 2)):
@@ -318,7 +328,15 @@ _BOOL = NoVjp("its result is bool")
 
 
 OPS: tuple[OpDef, ...] = (
-    reduction("sum", "Σ x over dims", "add", REAL, Vjp((), _sum_vjp), reference=_sum_reference),
+    reduction(
+        "sum",
+        "Σ x over dims",
+        "add",
+        REAL,
+        Vjp((), _sum_vjp),
+        reference=_sum_reference,
+        samples=_sum_samples,
+    ),
     reduction("prod", "Π x over dims", "mul", REAL, Vjp(("x",), _prod_vjp), samples=_prod_samples),
     reduction(
         "amax",

@@ -111,6 +111,9 @@ def _samples(kinds: Kinds, within: Range, smooth: bool) -> Callable[[], Iterator
             if dtype.is_floating_point:
                 x = sampling.uniform(*within, 2, 3, dtype=dtype, seed=1)
                 yield Sample((sampling.special(dtype),), {}, differentiable=False)
+                # Longer than a vector, with a remainder.
+                long = sampling.uniform(*within, 75, dtype=dtype, seed=2)
+                yield Sample((long,), {}, differentiable=False)
             else:
                 x = sampling.normal(2, 3, dtype=dtype, seed=1)
             yield Sample((x,), {}, differentiable=smooth)

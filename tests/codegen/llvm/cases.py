@@ -7,12 +7,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from native import buffer
 from smelt.ir import dtypes, scalar
 from smelt.ir.dtypes import DType
 from smelt.ir.dtypes import Kind as NumberKind
 from smelt.ir.loop.grammar import For, Kernel, Kind, Stmt, Store
 from smelt.ir.scalar import SCALAR_OPS, Apply, Expr, Load, Typing, Var, integer
+
+from tests.codegen.llvm.native import buffer
 
 ROW, LANE = Var("i"), Var("lane")
 

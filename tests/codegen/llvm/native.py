@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 from smelt.codegen.llvm.module import Emission, emit_program
 from smelt.codegen.target import Target, host, narrowed
 from smelt.ir.dtypes import DType
 from smelt.ir.loop.grammar import Buffer, Kernel, Launch, Place, Program, row_major_buffer
 from smelt.runtime import pool_ir
 from smelt.runtime.executable import Executable
-from smelt.runtime.signature import Signature, Slot
+from smelt.runtime.signature import signature_of
 
 LEVELS = ("avx512", "avx2", "sse2")
 
@@ -61,7 +60,6 @@ def run(
     program: Program,
     inputs: Sequence[Any],
     target: Target | None = None,
-    sizes: Mapping[str, int] | None = None,
     outputs: Sequence[Any] | None = None,
 ) -> Any:
     """Compile a program, run it once, and return its outputs, or the `DataError`."""
@@ -73,37 +71,13 @@ def call(
     emission: Emission, program: Program, inputs: Sequence[Any], outputs: Sequence[Any] | None
 ) -> Any:
     """Run a compiled program once."""
-    slots = [tuple(Slot(b.dtype, b.shape, b.strides) for b in bs)
-             for bs in (program.inputs, program.outputs)]  # fmt: skip
-    signature = Signature(program.name, *slots, program.arena_bytes, program.sizes)
-    executable = Executable(signature, emission.object, program.constants, _support())
+    executable = Executable(signature_of(program), emission.object, program.constants, _support())
     return executable(*inputs, outputs=outputs)
 
 
 def buffer(name: str, dtype: DType, *shape: Any) -> Buffer:
     """Return a row-major parameter."""
     return row_major_buffer(name, dtype, shape)
-
-
-def undefined_symbols(code: bytes) -> set[str]:
-    """Return the names that an ELF object refers to but does not define."""
-    header = np.frombuffer(code[:64], np.uint8)
-    assert bytes(header[:4]) == b"\x7fELF"
-    section_offset = int.from_bytes(code[40:48], "little")
-    size, count = (int.from_bytes(code[i : i + 2], "little") for i in (58, 60))
-    sections = [code[section_offset + i * size :][:size] for i in range(count)]
-    found: set[str] = set()
-    for section in sections:
-        if int.from_bytes(section[4:8], "little") != 2:  # SHT_SYMTAB
-            continue
-        begin, length = (int.from_bytes(section[i : i + 8], "little") for i in (24, 32))
-        strings = sections[int.from_bytes(section[40:44], "little")]
-        names = int.from_bytes(strings[24:32], "little")
-        for at in range(begin + 24, begin + length, 24):
-            name_at = names + int.from_bytes(code[at : at + 4], "little")
-            if int.from_bytes(code[at + 6 : at + 8], "little") == 0:  # SHN_UNDEF
-                found.add(code[name_at : code.index(b"\0", name_at)].decode())
-    return found
 
 
 def vector_width_used(assembly: str) -> int:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import native
 import numpy as np
 import pytest
-from native import buffer
 from smelt.codegen.llvm.module import emit_program
 from smelt.ir import dtypes, scalar
 from smelt.ir.dim import symbol
@@ -40,6 +38,9 @@ from smelt.ir.loop.interpreter import run_program
 from smelt.ir.loop.verify import verify_program
 from smelt.ir.scalar import Const, Expr, Load, Var, apply, integer
 from smelt.runtime.executable import DataError
+
+from tests.codegen.llvm import native
+from tests.codegen.llvm.native import buffer
 
 F32, F64, I64, I32 = dtypes.float32, dtypes.float64, dtypes.int64, dtypes.int32
 i, j, k, l, m = (Var(n) for n in "ijklm")  # noqa: E741

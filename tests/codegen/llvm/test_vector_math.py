@@ -6,15 +6,15 @@ import math
 from functools import cache
 from typing import Any
 
-import cases
-import native
 import numpy as np
 import pytest
 from smelt.codegen.llvm.vector_math import FUNCTIONS
 from smelt.ir import dtypes, scalar_reference
 from smelt.ir.dtypes import DType
 from smelt.ir.scalar import SCALAR_OPS, Cost
-from test_scalar_ops import together
+
+from tests.codegen.llvm import cases, native
+from tests.codegen.llvm.test_scalar_ops import together
 
 F32, F64 = dtypes.float32, dtypes.float64
 

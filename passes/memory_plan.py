@@ -458,8 +458,9 @@ def _packed(program: Program) -> Program:
                 begin[place] = min(begin[place], first)
                 end[place] = max(end[place], last)
     fixed = [Span(p, n, begin[p], end[p]) for p in begin if isinstance(n := _rounded(size[p]), int)]
-    offsets: dict[Place, int | Dim] = dict(_placed(fixed))
-    total: int | Dim = max((int(offsets[s.place]) + s.nbytes for s in fixed), default=0)
+    placed = _placed(fixed)
+    offsets: dict[Place, int | Dim] = dict(placed)
+    total: int | Dim = max((placed[s.place] + s.nbytes for s in fixed), default=0)
     for place in begin:
         if place not in offsets:
             offsets[place] = total

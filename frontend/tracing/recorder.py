@@ -367,6 +367,12 @@ class Recorder:
     def _rebase(self, cell: Cell, target: Tensor) -> None:
         """Let every view of a storage require grad, as its contents now do."""
         views = [t for ref, c in self.made if c is cell and (t := ref()) is not None]
+        if cell.existing is not None:
+            views += [
+                t
+                for t in self.bound
+                if isinstance(t, TensorBase) and t._own_storage is cell.existing
+            ]
         for tensor in (*views, target):
             if tensor._node is None:
                 tensor._requires_grad = True
@@ -421,6 +427,14 @@ class Recorder:
             create_graph=create_graph,
             accumulate=accumulate,
             allow_unused=allow_unused,
+        )
+
+    def call_function(self, function: type[Any], args: tuple[Any, ...]) -> NoReturn:
+        """Refuse an `autograd.Function`, whose backward pass would have to be a region."""
+        self.refuse(
+            f"{function.__name__}.apply has a backward pass of its own, which capture does not "
+            "record yet",
+            "call it outside of the compiled function",
         )
 
     def let_go(self) -> None:

@@ -299,6 +299,25 @@ def test_register_tile_stays_in_registers() -> None:
         assert not stores, "accumulators were spilled"
 
 
+@pytest.mark.parametrize("length", [20, 26, 100])
+def test_the_tail_of_a_local_row_stays_inside(length: int) -> None:
+    # Guards on both sides of the row keep what they hold.
+    x, y = buffer("x", F32, length), buffer("y", F32, 3, length)
+    before, row, after = (row_major_buffer(n, F32, (length,), Space.LOCAL) for n in "bra")
+    fill = [loop(Var(f"f{n}"), length, Kind.SERIAL, Store(b, (Var(f"f{n}"),), Const(float(n), F32)))
+            for n, b in enumerate((before, after))]  # fmt: skip
+    tails = [
+        loop(Var(f"t{start}"), 16, Kind.VECTOR, If(below(plus(Var(f"t{start}"), start), length), (
+            Store(row, (plus(Var(f"t{start}"), start),),
+                  Load(x, (plus(Var(f"t{start}"), start),))),)))
+        for start in range(0, length, 16)
+    ]  # fmt: skip
+    out = [loop(Var(f"o{n}"), length, Kind.SERIAL, Store(y, (integer(n), Var(f"o{n}")),
+                Load(b, (Var(f"o{n}"),)))) for n, b in enumerate((before, row, after))]  # fmt: skip
+    body = Alloc(before, (Alloc(row, (Alloc(after, (*fill, *tails, *out)),)),))
+    check(kernel("guarded", (x, y), (y,), body), numbers(length))
+
+
 def test_scratch_memory_is_the_workers_own() -> None:
     x, y = buffer("x", F32, 64, 32), buffer("y", F32, 64, 32)
     first, second = (row_major_buffer(n, F32, (32,), Space.SCRATCH) for n in ("first", "second"))

@@ -6,14 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from smelt.codegen.llvm.module import emit_program
+from smelt.codegen.lower.program import lower
 from smelt.ir import dtypes, registry
-from smelt.ir.dim import Assumptions, Dim, assuming, evaluate, is_static, symbol
+from smelt.ir.builder import GraphBuilder
+from smelt.ir.dim import Assumptions, Dim, assuming, evaluate, holds, is_static, symbol
 from smelt.ir.evaluate import evaluate as evaluate_op
 from smelt.ir.infer import infer_types
+from smelt.ir.loop.interpreter import run_program
 from smelt.ir.op import Lower
 from smelt.ir.structured import Stage
 from smelt.ir.types import TensorType
+from smelt.passes.decompose import Decompose
 
+from tests.codegen.llvm import native
+from tests.ops.rungs import scheduled
 from tests.ops.stage_evaluator import run_stage
 
 N, M = symbol("n"), symbol("m")
@@ -95,3 +102,59 @@ def bind(value: Any, sizes: dict[str, int]) -> Any:
     if isinstance(value, tuple):
         return tuple(bind(v, sizes) for v in value)
     return evaluate(value, sizes) if isinstance(value, Dim) else value
+
+
+# What a loop nest defines, and composites, besides the stages above.
+LOWERED: list[tuple[str, tuple[Shape, ...], dict[str, Any]]] = [
+    *(case for case in CASES if case[1]),
+    ("cumsum", ((N, M),), {"dim": 1}),
+    ("cummax", ((N, M),), {"dim": 0}),
+    ("sort", ((N, M),), {"dim": 1}),
+    ("mean", ((N, M),), {"dims": (1,)}),
+    ("var", ((N, M),), {"dims": (0, 1), "correction": 0}),
+    ("logsumexp", ((N, M),), {"dims": (1,)}),
+    ("gelu", ((N, M),), {}),
+    ("linear", ((N, 2, 4), (M, 4), (M,)), {}),
+    ("roll", ((N, 3),), {"shifts": (1,), "dims": (0,)}),
+    ("stack", ((N, M), (N, M)), {"dim": 1}),
+    ("tril", ((N, M),), {"diagonal": 0}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "attrs"), LOWERED, ids=[f"{k}-{c[0]}" for k, c in enumerate(LOWERED)]
+)
+def test_one_program_serves_every_size(
+    name: str, shapes: tuple[Shape, ...], attrs: dict[str, Any]
+) -> None:
+    op, example = registry.OPS[name], {"n": 4, "m": 4}
+    builder = GraphBuilder(name)
+    target = native.best()
+    with assuming(Assumptions(example)) as assumptions:
+        # What defines the symbols stands first; the operands may be sums and products of them.
+        builder.input(TensorType(dtypes.float32, (N, M)), "sizes")
+        inputs = [builder.input(TensorType(dtypes.float32, shape)) for shape in shapes]
+        graph = builder.finish(builder.node(op, inputs, op.attrs(**attrs)))
+        program = scheduled(lower(Decompose().run(graph), target), target)
+    emission = emit_program(program, target)
+    for sizes in (example, {"n": 3, "m": 1}, {"n": 19, "m": 33}):
+        if not valid(assumptions, sizes):
+            continue
+        drawn = np.random.default_rng(5)
+        operands = tuple(
+            np.asarray(drawn.standard_normal(concrete(s, sizes)), np.float32) for s in shapes
+        )
+        bound = op.attrs(**{key: bind(value, sizes) for key, value in attrs.items()})
+        expected = evaluate_op(op, bound, operands)
+        arrays = (np.zeros((sizes["n"], sizes["m"]), np.float32), *operands)
+        loops = run_program(program, arrays, sizes)
+        machine = native.call(emission, program, arrays, None)
+        for found in (loops, machine):
+            for mine, theirs in zip(found, expected, strict=True):
+                assert np.allclose(mine, theirs, rtol=1e-4, atol=1e-4), sizes
+
+
+def valid(assumptions: Assumptions, sizes: dict[str, int]) -> bool:
+    """Tell whether the answers on which a program rests hold for other sizes."""
+    with assuming(Assumptions(sizes)):
+        return all(holds(*question) == answer for question, answer in assumptions.guards.items())

@@ -55,7 +55,7 @@ def _sources_digest() -> bytes:
             status = file.stat()
             entry = f"{file.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n"
             digest.update(entry.encode())
-    for name in ("llvmlite", "numpy"):
+    for name in ("smelt", "llvmlite", "numpy"):
         digest.update(f"{name} {_version(name)}\n".encode())
     return digest.digest()
 

@@ -7,9 +7,9 @@
                                     %y: f32[n,4] = div(%3, %4)
 
 Takes graphs without `grad` and gives graphs of primitives, calls and control flow. The boundaries
-that only differentiation needs, `checkpoint` and `custom_vjp`, are replaced by their graphs too: what
-a checkpoint computes again for the backward is then joined with the forward where both are in one
-graph, and stays computed twice where they are partitioned.
+that only differentiation needs, `checkpoint` and `custom_vjp`, are replaced by their graphs too:
+what a checkpoint computes again for the backward is then joined with the forward where both are in
+one graph, and stays computed twice where they are partitioned.
 """
 
 from __future__ import annotations

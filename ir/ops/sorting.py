@@ -23,7 +23,7 @@ from smelt.ir.loop.grammar import (
     row_major_buffer,
 )
 from smelt.ir.op import Decompose, Lower, OpDef, Operand, Rules, Sample, Vjp
-from smelt.ir.ops import inference, pointwise
+from smelt.ir.ops import inference, pointwise, sampling
 from smelt.ir.ops.inference import ANY, REAL
 from smelt.ir.ops.scan import along, comparable, infer, lines, place_vjp, samples
 from smelt.ir.scalar import Expr, Load, Var
@@ -70,136 +70,136 @@ def _sort_reference(xp: Any, attrs: SortAttrs, x: Array) -> tuple[Array, Array]:
 
 
 def _precedes(descending: bool, a: Expr, b: Expr) -> Expr:
-    """Return whether `a`, though later, goes before `b`: strictly greater or less, NaN greatest."""
+    """Return whether value `a` goes before `b` and not beside it; NaN is the greatest."""
     before: Expr = scalar.apply("gt" if descending else "lt", a, b)
     if a.dtype.kind is not dtypes.Kind.FLOAT:
         return before
     great, small = (a, b) if descending else (b, a)
-    above = scalar.apply("and", scalar.apply("isnan", great), _not_nan(small))
+    above = scalar.apply("and", scalar.apply("isnan", great), _not(scalar.apply("isnan", small)))
     return scalar.apply("or", above, before)
 
 
-def _not_nan(x: Expr) -> Expr:
-    return scalar.apply("not", scalar.apply("isnan", x))
+def _not(condition: Expr) -> Expr:
+    return scalar.apply("not", condition)
 
 
 def _sort_define(attrs: SortAttrs, x: TensorType) -> Nest:
-    """Return a stable merge sort of each line, bottom up.
+    """Return a heap sort of each line, in place in the results.
 
-    Runs of 1, 2, 4, … elements are merged pairwise from the results into scratch lines and copied
-    back, log₂ n times (D. E. Knuth, The Art of Computer Programming 3, section 5.2.4, algorithm S).
+    Elements are ordered by value and then by where they were, which no two share, so the order is
+    total and the sort is stable. The first half of the steps makes the line a heap whose root goes
+    last; the others move the root behind the heap, which shrinks (D. E. Knuth, The Art of Computer
+    Programming 3, section 5.2.3, algorithm H). It needs no memory, whatever the length of the line.
     """
     dim, extent = attrs.dim, x.shape[attrs.dim]
     dtype = comparable(x.dtype)
     count, zero, one = scalar.of_dim(extent), scalar.integer(0), scalar.integer(1)
+    half = scalar.of_dim(extent // 2)
 
     def build(inputs: tuple[Buffer, ...], outputs: tuple[Buffer, ...]) -> tuple[Stmt, ...]:
         (source,), (out, indices) = inputs, outputs
-        spare = row_major_buffer("spare", x.dtype, (extent,), Space.SCRATCH)
-        spare_indices = row_major_buffer("spare_indices", dtypes.int64, (extent,), Space.SCRATCH)
-        cursor = row_major_buffer("cursor", dtypes.int64, (2,), Space.LOCAL)
-        i, j = Var("filled"), Var("copied")
-        level, block, place = (Var(n) for n in ("level", "block", "place"))
-        width, start, middle, end = (Var(n) for n in ("width", "start", "middle", "end"))
-        left, right = Var("left"), Var("right")
-        serial = Kind.SERIAL
+        cursor = row_major_buffer("cursor", dtypes.int64, (1,), Space.LOCAL)
+        place, step, level = Var("place"), Var("step"), Var("level")
+        building, end = Var("building", dtypes.bool_), Var("end")
+        parent, first, second, child = (Var(n) for n in ("parent", "first", "second", "child"))
 
         def at(position: Expr) -> tuple[Expr, ...]:
             return along(out, dim, position)
 
-        def key(position: Expr) -> Expr:
-            # Clamped, because a run that is used up is still compared before it is passed over.
-            inside = scalar.apply("min", position, scalar.apply("sub", count, one))
-            return scalar.cast(Load(out, at(inside)), dtype)
+        def goes_before(p: Expr, q: Expr) -> Expr:
+            a, b = (scalar.cast(Load(out, at(k)), dtype) for k in (p, q))
+            earlier = scalar.apply("lt", Load(indices, at(p)), Load(indices, at(q)))
+            beside = scalar.apply("and", _not(_precedes(attrs.descending, b, a)), earlier)
+            return scalar.apply("or", _precedes(attrs.descending, a, b), beside)
 
-        fill = For(
-            i,
-            zero,
-            count,
-            serial,
-            (Store(out, at(i), Load(source, at(i))), Store(indices, at(i), i)),
-            comment="each element is a run of its own",
-        )
-        from_right = scalar.apply(
-            "and",
-            scalar.apply("lt", right, end),
-            scalar.apply(
-                "or",
-                scalar.apply("ge", left, middle),
-                _precedes(attrs.descending, key(right), key(left)),
-            ),
-        )
-
-        def take(position: Var, slot: int) -> tuple[Stmt, ...]:
-            return (
-                Store(spare, (place,), Load(out, at(position))),
-                Store(spare_indices, (place,), Load(indices, at(position))),
-                Store(cursor, (scalar.integer(slot),), scalar.apply("add", position, one)),
+        def exchange(name: str, p: Expr, q: Expr) -> Stmt:
+            value, index = Var(f"{name}_value", x.dtype), Var(f"{name}_index")
+            moves = (
+                Store(out, at(p), Load(out, at(q))),
+                Store(indices, at(p), Load(indices, at(q))),
+                Store(out, at(q), value),
+                Store(indices, at(q), index),
             )
+            return Let(value, Load(out, at(p)), (Let(index, Load(indices, at(p)), moves),))
 
-        merge = For(
-            place,
-            start,
-            end,
-            serial,
+        fill = (Store(out, at(place), Load(source, at(place))), Store(indices, at(place), place))
+        follow = If(
+            goes_before(parent, child),
+            (exchange("sunk", parent, child), Store(cursor, (zero,), child)),
+            # Beyond every child, which ends the descent.
+            (Store(cursor, (zero,), count),),
+        )
+        last = scalar.apply("sub", end, one)
+        descend = Let(
+            second,
+            scalar.apply("min", scalar.apply("add", first, one), last),
+            (Let(child, scalar.select(goes_before(first, second), second, first), (follow,)),),
+        )
+        sift = For(
+            level,
+            zero,
+            _depth(extent),
+            Kind.SERIAL,
             (
                 Let(
-                    left,
+                    parent,
                     Load(cursor, (zero,)),
                     (
                         Let(
-                            right,
-                            Load(cursor, (one,)),
-                            (If(from_right, take(right, 1), take(left, 0)),),
+                            first,
+                            scalar.apply("add", scalar.apply("add", parent, parent), one),
+                            (If(scalar.apply("lt", first, end), (descend,)),),
                         ),
                     ),
                 ),
             ),
+            comment="sink below the children that go after it",
         )
-        merged = (Store(cursor, (zero,), start), Store(cursor, (one,), middle), merge)
-        double = scalar.apply("add", width, width)
-        reach = scalar.apply("min", scalar.apply("add", start, width), count)
-        limit = scalar.apply("min", scalar.apply("add", start, double), count)
-        pair = Let(
-            start,
-            scalar.apply("mul", block, double),
-            (Let(middle, reach, (Let(end, limit, merged),)),),
-        )
-        rounded = scalar.apply("sub", scalar.apply("add", count, double), one)
-        blocks = scalar.apply("floordiv", rounded, double)
-        back = For(
-            j,
-            zero,
-            count,
-            serial,
-            (
-                Store(out, at(j), Load(spare, (j,))),
-                Store(indices, at(j), Load(spare_indices, (j,))),
-            ),
-        )
-        # 62 doublings reach every size; a level whose runs already cover the line does nothing.
-        again = If(
-            scalar.apply("lt", width, count),
-            (For(block, zero, blocks, serial, (pair,), comment="merge pairs of runs"), back),
-        )
-        levels = _levels(extent)
+        total = scalar.apply("sub", scalar.apply("add", half, count), one)
+        behind = scalar.apply("sub", total, step)
+        root = scalar.apply("sub", scalar.apply("sub", half, one), step)
         sort = For(
-            level,
+            step,
             zero,
-            levels,
-            serial,
-            (Let(width, scalar.apply("shl", one, level), (again,)),),
-            comment="runs double in length",
+            total,
+            Kind.SERIAL,
+            (
+                Let(
+                    building,
+                    scalar.apply("lt", step, half),
+                    (
+                        Let(
+                            end,
+                            scalar.select(building, count, behind),
+                            (
+                                If(building, (), (exchange("root", zero, end),)),
+                                Store(cursor, (zero,), scalar.select(building, root, zero)),
+                                sift,
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+            comment="make a heap, then take its root away until nothing is left",
         )
-        body: tuple[Stmt, ...] = (Alloc(cursor, (fill, sort)),)
-        return lines(out.shape, dim, (Alloc(spare, (Alloc(spare_indices, body),)),))
+        copy = For(place, zero, count, Kind.SERIAL, fill)
+        return lines(out.shape, dim, (Alloc(cursor, (copy, sort)),))
 
     return Nest(build)
 
 
-def _levels(extent: int | Dim) -> Expr:
-    """Return how often runs must double to cover a line: exact where its size is known."""
-    return scalar.integer(62 if isinstance(extent, Dim) else max(extent - 1, 0).bit_length())
+def _depth(extent: int | Dim) -> Expr:
+    """Return how many levels an element can sink: exact where the size of the line is known."""
+    return scalar.integer(62 if isinstance(extent, Dim) else extent.bit_length())
+
+
+def _sort_samples() -> Iterator[Sample]:
+    yield from samples(ANY, {}, {"descending": True})()
+    for dtype in (dtypes.float32, dtypes.int32):
+        # Long enough for a heap of several levels; the integers repeat.
+        x = sampling.normal(2, 75, dtype=dtype, seed=9)
+        for descending in (False, True):
+            yield Sample((x,), {"dim": 1, "descending": descending})
 
 
 def _topk_infer(attrs: TopkAttrs, *types: TensorType) -> tuple[TensorType, ...]:
@@ -247,7 +247,7 @@ OPS: tuple[OpDef, ...] = (
         infer=infer("sort", ANY, pairs=True),
         rule=Lower(_sort_define),
         vjp=Vjp(("indices",), place_vjp),
-        samples=samples(ANY, {}, {"descending": True}),
+        samples=_sort_samples,
         reference=_sort_reference,
         attrs=SortAttrs,
         results=("out", "indices"),

@@ -12,37 +12,31 @@ them in (parameters that a step updates) where nobody needs the old contents any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from smelt.ir import scalar
 from smelt.ir.dim import Dim
-from smelt.ir.loop.builder import Names, bound_names, for_nest
+from smelt.ir.loop.builder import Names, for_nest
 from smelt.ir.loop.grammar import (
-    Accumulate,
     Branch,
     Buffer,
     Check,
-    For,
-    If,
     Kernel,
     Launch,
-    Let,
     Place,
     Program,
     Step,
-    Stmt,
     Store,
     While,
-    bodies,
     row_major_buffer,
     walk,
 )
-from smelt.ir.scalar import Expr, Load, Var
+from smelt.ir.scalar import Load, Var
+from smelt.passes.in_place import Variants, launches, map_launches, may_share
 
 ALIGNMENT = 64
 
-MapLaunch = Callable[[int, Launch], Launch]
 MapPlace = Callable[[Place], Place]
 
 
@@ -126,28 +120,6 @@ def _rounded(nbytes: int | Dim) -> int | Dim:
     return (nbytes + (ALIGNMENT - 1)) // ALIGNMENT * ALIGNMENT
 
 
-def map_launches(steps: Iterable[Step], function: MapLaunch) -> tuple[Step, ...]:
-    """Return steps with `function` applied to each launch, given its position."""
-    counter = [0]
-
-    def visit(block: Iterable[Step]) -> tuple[Step, ...]:
-        result: list[Step] = []
-        for step in block:
-            counter[0] += 1
-            match step:
-                case Launch():
-                    result.append(function(counter[0], step))
-                case Branch(condition, body, orelse):
-                    result.append(Branch(condition, visit(body), visit(orelse)))
-                case While(test, condition, body):
-                    test = visit(test)
-                    result.append(While(test, condition, visit(body)))
-                    counter[0] += 1
-        return tuple(result)
-
-    return visit(steps)
-
-
 # --- donation ----------------------------------------------------------------------------------
 
 
@@ -157,8 +129,8 @@ def _with_safe_donations(program: Program, donate: Mapping[int, int]) -> Program
         return program
     found, loops = uses(program)
     kernels = {k.name: k for k in program.kernels}
-    launches = dict(_launches(program.steps))
-    last_check = max((n for n, s in launches.items() if _checks(kernels[s.kernel])), default=0)
+    steps = dict(launches(program.steps))
+    last_check = max((n for n, s in steps.items() if _checks(kernels[s.kernel])), default=0)
     inside_loops = {n for begin, end in loops for n in range(begin, end + 1)}
     merged: dict[int, list[tuple[Place, Place]]] = {}
     detours: list[int] = []
@@ -172,13 +144,13 @@ def _with_safe_donations(program: Program, donate: Mapping[int, int]) -> Program
         if begin <= last_check or set(writes) & inside_loops or max(reads, default=0) > begin:
             detours.append(output)
         elif begin in reads:
-            step = launches[begin]
+            step = steps[begin]
             pair = (step.places.index(old), step.places.index(new))
             if step.places.count(old) == 1 and may_share(kernels[step.kernel], *pair):
                 merged.setdefault(begin, []).append((old, new))
             else:
                 detours.append(output)
-    maker = _Variants(program)
+    maker = Variants(program)
 
     def over(position: int, step: Launch) -> Launch:
         for old, new in merged.get(position, ()):
@@ -188,17 +160,6 @@ def _with_safe_donations(program: Program, donate: Mapping[int, int]) -> Program
     program = replace(program, steps=map_launches(program.steps, over))
     program = replace(program, kernels=maker.kernels_of(program))
     return _detoured(program, detours)
-
-
-def _launches(steps: Iterable[Step]) -> Iterator[tuple[int, Launch]]:
-    found: list[tuple[int, Launch]] = []
-
-    def note(position: int, step: Launch) -> Launch:
-        found.append((position, step))
-        return step
-
-    map_launches(steps, note)
-    return iter(found)
 
 
 def _checks(kernel: Kernel) -> bool:
@@ -239,145 +200,6 @@ def _detoured(program: Program, outputs: list[int]) -> Program:
     return replace(program, kernels=tuple(kernels), steps=steps, arena_bytes=end)
 
 
-# --- writing over operands ---------------------------------------------------------------------
-
-
-def may_share(kernel: Kernel, read: int, written: int) -> bool:
-    """Tell whether two parameters of a kernel may be one: elements are read before being written.
-
-    That holds where every load of the one is at the very index of the only store to the other, in
-    the same iteration of all loops around, and not after it.
-    """
-    source, target = kernel.params[read], kernel.params[written]
-    if source.name in kernel.written or source.dtype is not target.dtype:
-        return False
-    if source.shape != target.shape or source.strides != target.strides:
-        return False
-    stores = [s for s in walk(kernel.body) if _writes(s, target)]
-    if len(stores) != 1 or not isinstance(stores[0], Store):
-        return False
-    where = stores[0].index
-    if not _depends_on_all(kernel.body, stores[0], where):
-        return False
-    stored = False
-    for stmt in walk(kernel.body):
-        for expr in _expressions(stmt):
-            for part in scalar.walk(expr):
-                if not isinstance(part, Load):
-                    continue
-                if part.buffer is target:
-                    return False
-                if part.buffer is source and (stored or part.index != where):
-                    return False
-        stored = stored or stmt is stores[0]
-    return True
-
-
-def _writes(stmt: Stmt, buffer: Buffer) -> bool:
-    return isinstance(stmt, Store | Accumulate) and stmt.buffer is buffer
-
-
-def _depends_on_all(body: tuple[Stmt, ...], store: Store, where: tuple[Expr, ...]) -> bool:
-    """Tell whether the index of a store changes with every loop around it."""
-    used: set[Var] = set()
-    for expr in where:
-        used |= scalar.variables(expr)
-
-    def around(block: tuple[Stmt, ...]) -> list[Var] | None:
-        for stmt in block:
-            if stmt is store:
-                return []
-            for inner in bodies(stmt):
-                found = around(inner)
-                if found is not None:
-                    return [*found, stmt.var] if isinstance(stmt, For) else found
-        return None
-
-    loops = around(body)
-    return loops is not None and all(v in used for v in loops)
-
-
-def _expressions(stmt: Stmt) -> tuple[Expr, ...]:
-    match stmt:
-        case For(start=start, stop=stop):
-            return (start, stop)
-        case If(condition=condition):
-            return (condition,)
-        case Let(value=value):
-            return (value,)
-        case Store(_, index, value) | Accumulate(_, index, _, value):
-            return (*index, value)
-        case Check(holds, _, value, limit):
-            return (holds, value, limit)
-        case _:
-            return ()
-
-
-class _Variants:
-    """Makes kernels in which two parameters are one, each once."""
-
-    def __init__(self, program: Program) -> None:
-        self.kernels = {k.name: k for k in program.kernels}
-        self.names = Names(self.kernels)
-        self.made: dict[tuple[str, int, int], str] = {}
-
-    def merged(self, step: Launch, read: int, written: int) -> Launch:
-        """Return a launch that writes parameter `written` over parameter `read`."""
-        key = (step.kernel, read, written)
-        name = self.made.get(key)
-        if name is None:
-            kernel = self.kernels[step.kernel]
-            stem = kernel.name.partition("_over")[0]
-            name = self.made[key] = self.names.fresh(f"{stem}_over")
-            self.kernels[name] = _merged(kernel, name, read, written)
-        places = tuple(p for k, p in enumerate(step.places) if k != read)
-        return Launch(name, places)
-
-    def kernels_of(self, program: Program) -> tuple[Kernel, ...]:
-        """Return the kernels that a program launches, in order of their first launch."""
-        used = dict.fromkeys(step.kernel for _, step in _launches(program.steps))
-        return tuple(self.kernels[name] for name in used)
-
-
-def _merged(kernel: Kernel, name: str, read: int, written: int) -> Kernel:
-    source, target = kernel.params[read], kernel.params[written]
-
-    def expression(expr: Expr) -> Expr:
-        changed = scalar.rebuild(expr, expression)
-        if isinstance(changed, Load) and changed.buffer is source:
-            return Load(target, changed.index)
-        return changed
-
-    def visit(stmt: Stmt) -> Stmt:
-        match stmt:
-            case For():
-                return replace(stmt, body=tuple(visit(s) for s in stmt.body))
-            case If(condition, body, orelse):
-                return If(
-                    expression(condition), tuple(visit(s) for s in body),
-                    tuple(visit(s) for s in orelse),
-                )  # fmt: skip
-            case Let(var, value, body):
-                return Let(var, expression(value), tuple(visit(s) for s in body))
-            case Store(buffer, index, value):
-                return Store(buffer, index, expression(value))
-            case Accumulate(buffer, index, op, value):
-                return Accumulate(buffer, index, op, expression(value))
-            case Check(holds, code, value, limit):
-                return Check(expression(holds), code, expression(value), expression(limit))
-            case _:
-                inner = bodies(stmt)
-                return stmt if not inner else replace(stmt, body=tuple(visit(s) for s in inner[0]))
-
-    assert source.name not in bound_names(kernel.body), "parameters are bound by the kernel alone"
-    return replace(
-        kernel,
-        name=name,
-        params=tuple(p for k, p in enumerate(kernel.params) if k != read),
-        body=tuple(visit(s) for s in kernel.body),
-    )
-
-
 def _in_place(program: Program) -> Program:
     """Let kernels write over temporaries that they are the last to read."""
     found, loops = uses(program)
@@ -387,7 +209,7 @@ def _in_place(program: Program) -> Program:
     for use in found:
         last[use.place] = use.position
         first.setdefault(use.place, use.position)
-    maker = _Variants(program)
+    maker = Variants(program)
     renamed: dict[Place, Place] = {}
 
     def current(place: Place) -> Place:

@@ -426,10 +426,13 @@ def _comparison(op: str, difference: Polynomial) -> Expr:
     limit = -(-number // common) if op == "lt" else number // common
     left = {m: c // common for m, c in difference.items() if m and c > 0}
     right = {m: -c // common for m, c in difference.items() if m and c < 0}
+    # Against a constant there is one form for each direction: x < c and x >= c.
     if not left:
-        # -r op limit: keep the variables on the left.
-        mirrored = expression(right), integer(-limit)
-        return scalar.apply({"lt": "gt", "le": "ge"}.get(op, op), *mirrored)
+        if op in ("lt", "le"):
+            op, limit = "ge", limit - (op == "lt")
+        return scalar.apply(op, expression(right), integer(-limit))
+    if not right and op == "le":
+        op, limit = "lt", limit + 1
     if right and limit < 0:
         return scalar.apply(op, expression(added(left, _constant(-limit))), expression(right))
     return scalar.apply(op, expression(left), expression(added(right, _constant(limit))))

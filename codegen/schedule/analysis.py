@@ -167,10 +167,11 @@ def _separates(places: list[Expr], var: Var, inner: set[Var], ranges: Ranges) ->
     """Tell whether equal values of two of `places` imply equal values of `var`.
 
     Each place must be `stride * var + base + rest`, with one stride and one base (free of `var` and
-    of what varies inside), and `0 <= rest < stride`.
+    of what varies inside), and `0 <= rest < stride` but for multiples of `stride * extent`.
     """
     stride: Expr | None = None
     base: Expr | None = None
+    _, last = ranges.get(var, (0, None))
     for place in places:
         step = index.coefficient(place, var, ranges)
         if step is None or (isinstance(step, int) and step <= 0):
@@ -185,6 +186,9 @@ def _separates(places: list[Expr], var: Var, inner: set[Var], ranges: Ranges) ->
         )
         if any(isinstance(e, Load) for e in scalar.walk(rest)):
             return False
+        if isinstance(last, int) and isinstance(step, Const):
+            whole = scalar.integer((last + 1) * int(step.value))
+            rest = index.simplify(scalar.apply("mod", rest, whole), ranges)
         inside = scalar.apply(
             "and",
             scalar.apply("le", scalar.integer(0), rest),

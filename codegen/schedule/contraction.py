@@ -24,29 +24,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from smelt.codegen.schedule.factor import Factor
-from smelt.codegen.schedule.factor import guarded as guarded_factor
+from smelt.codegen.schedule.packing import Packer, Panel
 from smelt.codegen.schedule.product import (
     Contraction,
-    Point,
-    Position,
     axis_ranges,
     extent,
     guess,
     oriented,
-    packing,
     unflattened,
 )
 from smelt.codegen.schedule.rewrite import Body, simplified
 from smelt.codegen.schedule.tile_shape import TileShape, tile_shape
 from smelt.codegen.target import Target
 from smelt.ir import scalar
-from smelt.ir.dim import Dim
 from smelt.ir.loop.builder import (
     Names,
     allocated,
     below,
-    divided,
     divided_up,
     for_nest,
     guarded,
@@ -105,10 +99,7 @@ class _Template:
         if not self.is_single:
             self.shape = replace(shape, depth=min(shape.depth, shape.fold))
         self.zero = monoid("add", self.c.accumulator).identity[0]
-        self.left = guarded_factor(contraction.left, self.ranges)
-        self.right = guarded_factor(contraction.right, self.ranges)
-        self.left_packing = packing(self.left, contraction.k, lanes, self.ranges)
-        self.right_packing = packing(self.right, contraction.n, lanes, self.ranges)
+        self.packer = Packer(contraction, self.shape, names)
 
     def statements(self) -> tuple[Stmt, ...]:
         """Return the whole nest."""
@@ -160,10 +151,11 @@ class _Template:
         panel, block = self.names.var("panel"), self.names.var("row_block")
         begin = scalar.integer(0) if self.is_single else times(panel, shape.depth)
         count = lesser(shape.depth, minus(self.k, begin))
+        panel_here = Panel(begin, count)
         block_begin = times(block, shape.row_block)
         block_rows = self.names.var("block_count")
         inner = [
-            *self.pack_rows(left, plus(first_row, block_begin), block_rows, begin, count),
+            *self.packer.rows(left, plus(first_row, block_begin), block_rows, panel_here),
             *self.tiles(
                 _Block(left, right, sums, first_row, first_column, block_begin, count),
                 block_rows,
@@ -171,7 +163,7 @@ class _Template:
             ),
         ]
         body: list[Stmt] = [
-            *self.pack_columns(right, first_column, columns_left, begin, count),
+            *self.packer.columns(right, first_column, columns_left, panel_here),
             loop(
                 block,
                 divided_up(rows_left, shape.row_block),
@@ -206,87 +198,6 @@ class _Template:
         share = self.shape
         inner = Let(rows, lesser(share.row_share, minus(self.m, first_row)), body)
         return (Let(columns, lesser(share.column_share, minus(self.n, first_column)), (inner,)),)
-
-    # --- packing ------------------------------------------------------------------------------
-
-    def stored(self, buffer: Buffer, place: Position, factor: Factor, at: Point) -> Body:
-        """Return statements that store a factor, at a point of its axes, in a packed buffer."""
-
-        def store(value: Expr) -> Stmt:
-            here = scalar.substitute(value, at)
-            return Store(buffer, place, scalar.cast(here, self.c.accumulator))
-
-        if factor.inside is None or factor.outside is None:
-            return (store(factor.value),)
-        inside = scalar.substitute(factor.inside, at)
-        return (If(inside, (store(factor.value),), (store(factor.outside),)),)
-
-    def pack_rows(self, left: Buffer, first: Expr, count: Expr, begin: Expr, depth: Expr) -> Body:
-        """Copy rows of the first factor: each row's summands lie next to each other."""
-        shape = self.shape
-        tile, r = self.names.var("tile"), self.names.var("r")
-        row = plus(first, plus(times(tile, shape.rows), r))
-
-        def vectors(factor: Factor, lanes: int) -> Stmt:
-            v, lane = self.names.var("v"), self.names.var("l")
-            inside = plus(times(v, lanes), lane)
-            at = {**unflattened(row, self.c.m), **unflattened(plus(begin, inside), self.c.k)}
-            stored = self.stored(left, (tile, r, inside), factor, at)
-            stored = guarded(below(inside, depth), stored)
-            return loop(v, divided_up(depth, lanes), [loop(lane, lanes, stored, Kind.VECTOR)])
-
-        row_here = below(plus(times(tile, shape.rows), r), count)
-        real = vectors(self.left, self.left_packing.lanes)
-        either = If(row_here, (real,), (vectors(Factor(self.zero), shape.lanes),))
-        return for_nest([(tile, divided_up(count, shape.rows)), (r, shape.rows)], [either])
-
-    def pack_columns(
-        self, right: Buffer, first: Expr, count: Expr, begin: Expr, depth: Expr
-    ) -> Body:
-        """Copy columns of the second factor: each summand's columns lie next to each other."""
-        shape = self.shape
-        lanes = self.right_packing.lanes
-        tile, v, lane = (self.names.var(h) for h in ("tile", "v", "l"))
-        inside = plus(times(v, lanes), lane)
-        offset = plus(times(tile, shape.columns), inside)
-
-        def summands(factor: Factor) -> Body:
-            loops, p, summand = self.summands(begin, depth)
-            at = {**unflattened(plus(first, offset), self.c.n), **summand}
-            return for_nest(loops, self.stored(right, (tile, p, inside), factor, at))
-
-        column = summands(self.right)
-        if not self.columns_divide(shape.columns):
-            blank = summands(Factor(self.zero))
-            column = (If(below(offset, count), column, blank),)
-        vector = loop(lane, lanes, column, Kind.VECTOR)
-        tiles = divided_up(count, shape.columns)
-        return for_nest([(tile, tiles), (v, shape.columns // lanes)], [vector])
-
-    def summands(
-        self, begin: Expr, depth: Expr
-    ) -> tuple[list[tuple[Var, Expr]], Expr, dict[Expr, Expr]]:
-        """Return loops over the summands of a panel.
-
-        Returns:
-            The loops, the number of the summand in the panel, and what the axes are. For a guarded
-            factor the first axis, on which guards seldom depend, comes innermost.
-        """
-        axes = self.c.k
-        inner = extent(axes[1:])
-        if isinstance(inner, Dim) or self.shape.depth % max(inner, 1) or inner == 0:
-            p = self.names.var("p")
-            return [(p, depth)], p, unflattened(plus(begin, p), axes)
-        variables = [self.names.var(var.name) for var, _ in axes]
-        loops = [(v, scalar.of_dim(size)) for v, (_, size) in zip(variables[1:], axes[1:])]
-        position = 0 if self.right.inside is None else len(loops)
-        loops.insert(position, (variables[0], divided(depth, inner)))
-        place: dict[Expr, Expr] = {old: new for (old, _), new in zip(axes, variables)}
-        place[axes[0][0]] = plus(divided(begin, inner), variables[0])
-        flat: Expr = scalar.integer(0)
-        for v, (_, size) in zip(variables, axes):
-            flat = plus(times(flat, scalar.of_dim(size)), v)
-        return loops, flat, place
 
     def columns_divide(self, count: int) -> bool:
         """Tell whether the number of columns is a known multiple of `count`."""

@@ -11,11 +11,14 @@ is left is often affine in the axis that goes across the lanes: a masked vector 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from smelt.codegen.schedule.rewrite import Body, with_bodies
 from smelt.ir import dtypes, index, scalar
 from smelt.ir.index import Ranges
+from smelt.ir.loop.grammar import Accumulate, If, Stmt, Store
 from smelt.ir.scalar import Apply, Const, Expr, Load
+from smelt.ir.structured import monoid
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,32 @@ def guarded(value: Expr, ranges: Ranges) -> Factor:
                 scalar.substitute(value, {part: no}),
             )
     return Factor(value)
+
+
+def unclamped(body: Body, ranges: Ranges) -> Body:
+    """Return straight statements in which guarded values are stored under their guards.
+
+    y[i] = x[min(7, max(0, i - 1))] if 1 <= i and i < 9 else 0.0
+
+    becomes an `If` with a store in each branch; where what is accumulated elsewhere changes
+    nothing, there is no second branch.
+    """
+
+    def visit(stmt: Stmt) -> Stmt:
+        match stmt:
+            case Store() | Accumulate():
+                factor = guarded(stmt.value, ranges)
+                if factor.inside is None or factor.outside is None:
+                    return stmt
+                inside = (replace(stmt, value=factor.value),)
+                if isinstance(stmt, Store):
+                    return If(factor.inside, inside, (replace(stmt, value=factor.outside),))
+                (identity,) = monoid(stmt.op, stmt.buffer.dtype).identity
+                return If(factor.inside, inside) if factor.outside == identity else stmt
+            case _:
+                return with_bodies(stmt, lambda b: tuple(visit(s) for s in b))
+
+    return tuple(visit(s) for s in body)
 
 
 def _is_integer_index(part: Expr, value: Expr) -> bool:

@@ -24,10 +24,17 @@ from smelt.codegen.schedule.analysis import (
 )
 from smelt.codegen.schedule.collapse import joined
 from smelt.codegen.schedule.cost import ASSUMED_EXTENT, is_dear, work
+from smelt.codegen.schedule.factor import unclamped
 from smelt.codegen.schedule.parallelise import around, parallelised
 from smelt.codegen.schedule.reduce import blocked, vectorise_reduction
 from smelt.codegen.schedule.rewrite import Body, simplified, with_bodies
-from smelt.codegen.schedule.vectorise import axis_cost, best_axis, lanes_for, vectorise
+from smelt.codegen.schedule.vectorise import (
+    axis_cost,
+    best_axis,
+    lanes_for,
+    straight_work,
+    vectorise,
+)
 from smelt.codegen.target import Target
 from smelt.ir import index
 from smelt.ir.index import Ranges
@@ -196,10 +203,10 @@ class _Scheduler:
                 count = constant_extent(each)
                 weight *= ASSUMED_EXTENT if count is None else count
             filled = lanes if extent is None else extent / -(-extent // lanes)
-            along += weight * axis_cost(found.var, nest.body, known) / filled
+            along += weight * axis_cost(found.var, nest.body, lanes, known) / filled
             _, cost = best_axis(nest.loops, nest.body, lanes, known)
             if self.precise:
-                cost = float(sum(1 for _ in accesses(nest.body)))
+                cost = straight_work(nest.body)
             across += weight * cost
         return along < _OUTER_BETTER * across
 
@@ -226,6 +233,7 @@ class _Scheduler:
         reducing, body = joined(reducing, body, self.names, ranges)
         known = ranges_in([replace(f, body=()) for f in (*free, *reducing)], ranges)
         known = ranges_in(body, known)
+        body = unclamped(body, known)
         lanes = lanes_for(body, self.target)
         chosen, _ = best_axis([*free, *reducing], body, lanes, known)
         if chosen is None:

@@ -7,7 +7,7 @@ The first factor's rows are packed along the summands, the second factor's colum
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from smelt.codegen.schedule.analysis import accesses, offset
@@ -75,6 +75,14 @@ def unflattened(flat: Expr, axes: tuple[Axis, ...]) -> dict[Expr, Expr]:
     if axes:
         found[axes[0][0]] = rest
     return found
+
+
+def flattened(variables: Sequence[Expr], axes: tuple[Axis, ...]) -> Expr:
+    """Return the flat position of a point in a group of axes."""
+    flat: Expr = scalar.integer(0)
+    for value, (_, size) in zip(variables, axes):
+        flat = plus(times(flat, scalar.of_dim(size)), value)
+    return flat
 
 
 def guess(size: int | Dim) -> int:

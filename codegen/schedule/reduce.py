@@ -31,6 +31,7 @@ from smelt.codegen.schedule.rewrite import (
     with_bodies,
     with_buffers,
 )
+from smelt.codegen.schedule.vectorise import narrowed
 from smelt.ir import scalar
 from smelt.ir.index import Ranges
 from smelt.ir.loop.builder import (
@@ -122,6 +123,7 @@ def vectorise_reduction(
     """
     inner = loops[-1]
     extent = constant_extent(inner)
+    lanes = narrowed(lanes, extent)
     unrolled = 1 if is_dear(body) else _UNROLLED
     if extent is not None:
         unrolled = max(1, min(unrolled, extent // lanes))
@@ -145,8 +147,19 @@ def vectorise_reduction(
                 break
             steps *= max(count, 1)
             nested.insert(0, outer.pop())
-    found = _with_partials(nested, inner, body, _Shape(unrolled, lanes), names)
+    if extent is not None and extent <= lanes and not nested:
+        found = _one_vector(inner, extent, body, lanes, names)
+    else:
+        found = _with_partials(nested, inner, body, _Shape(unrolled, lanes), names)
     return simplified(blocked(outer, found, names), ranges)
+
+
+def _one_vector(inner: For, extent: int, body: Body, lanes: int, names: Names) -> Body:
+    """Return a loop that fits into one vector, whose lanes are folded at once."""
+    lane = names.var("l")
+    guard = None if extent == lanes else below(lane, extent)
+    copy = copied(body, names, {inner.var: lane})
+    return (loop(lane, lanes, guarded(guard, copy), Kind.VECTOR),)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ FOLD = 512
 _DEPTH = 1024
 _MOST_ROWS = 24
 _MOST_VECTORS = 8
-_SHARES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,8 @@ def tile_shape(
         workers: number of workers that share the work.
     """
     lanes = target.lanes(dtype)
-    most = target.vector_registers
+    # LLVM keeps what surrounds the tile's loop in a few of many registers: better not to the last.
+    most = target.vector_registers - (4 if target.vector_registers >= 32 else 0)
     vectors = max(1, min(2, -(-n // lanes)))
     limit = min(_MOST_ROWS, (most - 1 - vectors) // vectors)
     rows = _even(max(m, 1), limit)
@@ -79,7 +79,7 @@ def tile_shape(
     row_parts = 1
     if depth != k:
         row_parts = _parts(row_tiles, memory // (rows * columns * -(-column_tiles // column_parts)))
-    while workers > 1 and batch * column_parts * row_parts < _SHARES * workers:
+    while workers > 1 and batch * column_parts * row_parts < workers:
         # Halves of the longer side that is not one tile yet: square shares pack least.
         is_wide = column_tiles * columns // column_parts >= row_tiles * rows // row_parts
         if column_parts < column_tiles and (is_wide or row_parts >= row_tiles):

@@ -20,16 +20,18 @@ from smelt.codegen.schedule.analysis import (
     constant_extent,
     expressions,
 )
+from smelt.codegen.schedule.cost import expression_cost, work
 from smelt.codegen.schedule.rewrite import Body, copied, simplified
 from smelt.codegen.target import Target
 from smelt.ir import dtypes, index, scalar
 from smelt.ir.index import Ranges
 from smelt.ir.loop.builder import Names, below, divided, guarded, loop, minus, plus, times
-from smelt.ir.loop.grammar import Accumulate, For, Kind, Store, walk
+from smelt.ir.loop.grammar import Accumulate, Alloc, For, If, Kind, Let, Store, walk
 from smelt.ir.scalar import Const, Expr, Load, Var
 
-GATHER_COST = 8
-SCATTER_COST = 16
+GATHER_COST = 1.0
+SCATTER_COST = 2.0
+"""Cost of one lane's access where memory is not read, or written, in order."""
 
 
 def lanes_for(body: Body, target: Target) -> int:
@@ -55,22 +57,26 @@ def _compute_bits(dtype: dtypes.DType) -> int:
     return dtype.accumulator.bits
 
 
-def axis_cost(var: Var, body: Body, ranges: Ranges) -> float:
-    """Return the cost of the memory accesses of one iteration with `var` across the lanes."""
+def axis_cost(var: Var, body: Body, lanes: int, ranges: Ranges) -> float:
+    """Return the cost of running straight statements once with `var` across so many lanes."""
     own = allocated_in(body)
-    total = 0.0
+    total = float(straight_work(body))
     for access in accesses(body):
         # Every lane has its own copy of what is allocated inside.
         if access.buffer in own:
             continue
         stride = index.coefficient(access.offset, var, ranges)
         if stride == 1 or (stride == 0 and (not access.writes or access.accumulates)):
-            total += 1
-        elif access.writes:
-            total += SCATTER_COST
-        else:
-            total += GATHER_COST
+            continue
+        total += lanes * (SCATTER_COST if access.writes else GATHER_COST)
     return total
+
+
+def straight_work(body: Body) -> float:
+    """Return the cost of straight statements, loops inside them counted once."""
+    return work(tuple(s for s in walk(body) if not isinstance(s, For | Let | If | Alloc))) + sum(
+        expression_cost(s.value) for s in walk(body) if isinstance(s, Let)
+    )
 
 
 def best_axis(
@@ -87,18 +93,25 @@ def best_axis(
     Returns:
         None where scalar code is as good.
     """
-    best, least = None, float(sum(1 for _ in accesses(body)) or 1)
+    best, least = None, max(straight_work(body), 1.0)
     for number, candidate in reversed(list(enumerate(loops))):
         extent = constant_extent(candidate)
-        filled = lanes if extent is None else min(extent, lanes)
-        if filled < 2:
+        width = narrowed(lanes, extent)
+        if width < 2:
             continue
-        # A short loop fills only part of its vectors.
-        used = filled if extent is None else extent / -(-extent // lanes)
-        cost = axis_cost(candidate.var, body, ranges) / used
+        # The last vector may be filled in part.
+        used = width if extent is None else extent / -(-extent // width)
+        cost = axis_cost(candidate.var, body, width, ranges) / used
         if cost < least:
             best, least = number, cost
     return best, least
+
+
+def narrowed(lanes: int, extent: int | None) -> int:
+    """Return the lanes for a loop: fewer where half of them would suffice for all of it."""
+    while extent is not None and lanes > 1 and extent <= lanes // 2:
+        lanes //= 2
+    return lanes
 
 
 def vectorise(found: For, lanes: int, names: Names, ranges: Ranges) -> Body:
@@ -106,11 +119,12 @@ def vectorise(found: For, lanes: int, names: Names, ranges: Ranges) -> Body:
 
     Args:
         found: the loop; its body may contain serial loops whose bounds do not depend on it.
-        lanes: width.
+        lanes: width; fewer are taken where the loop is short.
         names: supply of names of the kernel.
         ranges: of the variables around the loop.
     """
     extent = constant_extent(found)
+    lanes = narrowed(lanes, extent)
     lane = names.var("l")
     if extent is not None and extent <= lanes:
         condition = None if extent == lanes else below(lane, extent)

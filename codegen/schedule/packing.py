@@ -1,0 +1,249 @@
+"""Copy the factors of a contraction into panels in the order in which the register tiles read them.
+
+    rows[tile, r, p]            a row's summands next to each other
+    columns[tile, p, c]         a summand's columns next to each other
+
+Factors are read along whichever axes memory has them in order: columns are read across the lanes of
+the tile, or, where their summands lie next to each other instead, along those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from smelt.codegen.schedule.factor import Factor, guarded
+from smelt.codegen.schedule.product import (
+    GATHER_COST,
+    Axis,
+    Contraction,
+    Packing,
+    Point,
+    Position,
+    axis_ranges,
+    extent,
+    flattened,
+    guess,
+    packing,
+    unflattened,
+)
+from smelt.codegen.schedule.rewrite import Body
+from smelt.codegen.schedule.tile_shape import TileShape
+from smelt.ir import scalar
+from smelt.ir.loop.builder import (
+    Names,
+    below,
+    divided,
+    divided_up,
+    for_nest,
+    loop,
+    plus,
+    times,
+)
+from smelt.ir.loop.builder import guarded as under
+from smelt.ir.loop.grammar import Buffer, If, Kind, Stmt, Store
+from smelt.ir.scalar import Expr, Var
+from smelt.ir.structured import monoid
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Which summands are packed together.
+
+    Attributes:
+        begin: the first.
+        depth: how many there are.
+    """
+
+    begin: Expr
+    depth: Expr
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Loops over the summands of a panel, in vectors or one by one.
+
+    Attributes:
+        loops: variables and extents, outermost first.
+        place: number of the summand in the panel.
+        at: what the axes of the summands are.
+    """
+
+    loops: list[tuple[Var, Expr]]
+    place: Expr
+    at: dict[Expr, Expr]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The rows, or the columns, of a contraction.
+
+    Attributes:
+        factor: what is packed.
+        packing: how it is read along the summands.
+        axes: the group of axes that tells the lines apart.
+        tile: number of lines in a register tile.
+        place: where an element is packed, given tile, line and summand.
+        is_whole: whether the lines fill their tiles for certain.
+    """
+
+    factor: Factor
+    packing: Packing
+    axes: tuple[Axis, ...]
+    tile: int
+    place: Callable[[Var, Var, Expr], Position]
+    is_whole: bool
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Writes the loops that pack the factors of one contraction.
+
+    Attributes:
+        contraction: the contraction.
+        shape: sizes of its blocks.
+        names: supply of names of the kernel.
+    """
+
+    contraction: Contraction
+    shape: TileShape
+    names: Names
+
+    def rows(self, buffer: Buffer, first: Expr, count: Expr, panel: Panel) -> Body:
+        """Return loops that pack `count` rows of the first factor from `first` on."""
+        c, lanes = self.contraction, self.shape.lanes
+        factor = guarded(c.left, axis_ranges(c))
+        along = packing(factor, c.k, lanes, axis_ranges(c))
+        lines = _Lines(factor, along, c.m, self.shape.rows, lambda t, r, p: (t, r, p), False)
+        return self._lines(buffer, lines, first, count, panel)
+
+    def columns(self, buffer: Buffer, first: Expr, count: Expr, panel: Panel) -> Body:
+        """Return loops that pack `count` columns of the second factor from `first` on."""
+        c, lanes = self.contraction, self.shape.lanes
+        factor = guarded(c.right, axis_ranges(c))
+        across = packing(factor, c.n, lanes, axis_ranges(c))
+        along = packing(factor, c.k, lanes, axis_ranges(c))
+        size = extent(c.n)
+        is_whole = isinstance(size, int) and size % self.shape.columns == 0
+        if along.cost * GATHER_COST <= across.cost * 2:
+            width = self.shape.columns
+            lines = _Lines(factor, along, c.n, width, lambda t, j, p: (t, p, j), is_whole)
+            return self._lines(buffer, lines, first, count, panel)
+        return self._across(buffer, factor, across.lanes, is_whole, (first, count), panel)
+
+    def _lines(self, buffer: Buffer, lines: _Lines, first: Expr, count: Expr, panel: Panel) -> Body:
+        """Return loops over lines, each of them read along its summands."""
+        tile, line = self.names.var("tile"), self.names.var("r")
+        offset = plus(times(tile, lines.tile), line)
+        here = unflattened(plus(first, offset), lines.axes)
+
+        def vectors(factor: Factor, lanes: int) -> Body:
+            lane = self.names.var("l")
+            runs = self._runs(panel, lanes, lane)
+            stored = self._stored(
+                buffer, lines.place(tile, line, runs.place), factor, {**here, **runs.at}
+            )
+            stored = under(below(runs.place, panel.depth), stored)
+            return for_nest(runs.loops, [loop(lane, lanes, stored, Kind.VECTOR)])
+
+        body = vectors(lines.factor, lines.packing.lanes)
+        if not lines.is_whole:
+            body = (If(below(offset, count), body, vectors(self._blank, self.shape.lanes)),)
+        return for_nest([(tile, divided_up(count, lines.tile)), (line, lines.tile)], body)
+
+    def _across(
+        self,
+        buffer: Buffer,
+        factor: Factor,
+        lanes: int,
+        is_whole: bool,
+        columns: tuple[Expr, Expr],
+        panel: Panel,
+    ) -> Body:
+        """Return loops over the summands, each of them read across its columns."""
+        first, count = columns
+        tile, v, lane = (self.names.var(h) for h in ("tile", "v", "l"))
+        inside = plus(times(v, lanes), lane)
+        offset = plus(times(tile, self.shape.columns), inside)
+        here = unflattened(plus(first, offset), self.contraction.n)
+
+        def summands(value: Factor) -> Body:
+            runs = self._summands(panel, is_guarded=value.inside is not None)
+            at = {**here, **runs.at}
+            return for_nest(runs.loops, self._stored(buffer, (tile, runs.place, inside), value, at))
+
+        body = summands(factor)
+        if not is_whole:
+            body = (If(below(offset, count), body, summands(self._blank)),)
+        vector = loop(lane, lanes, body, Kind.VECTOR)
+        tiles = divided_up(count, self.shape.columns)
+        return for_nest([(tile, tiles), (v, self.shape.columns // lanes)], [vector])
+
+    @property
+    def _blank(self) -> Factor:
+        """The padding of tiles."""
+        return Factor(monoid("add", self.contraction.accumulator).identity[0])
+
+    def _stored(self, buffer: Buffer, place: Position, factor: Factor, at: Point) -> Body:
+        """Return statements that store a factor, at a point of its axes."""
+
+        def store(value: Expr) -> Stmt:
+            here = scalar.substitute(value, at)
+            return Store(buffer, place, scalar.cast(here, self.contraction.accumulator))
+
+        if factor.inside is None or factor.outside is None:
+            return (store(factor.value),)
+        inside = scalar.substitute(factor.inside, at)
+        return (If(inside, (store(factor.value),), (store(factor.outside),)),)
+
+    # --- loops over summands ------------------------------------------------------------------
+
+    @cached_property
+    def _inner(self) -> int | None:
+        """Points of all axes of summands but the first; None where no panel holds whole runs."""
+        inner = extent(self.contraction.k[1:])
+        known = isinstance(inner, int) and inner > 0
+        return inner if known and self.shape.depth % inner == 0 else None
+
+    def _summands(self, panel: Panel, is_guarded: bool) -> _Runs:
+        """Return loops over the summands of a panel, one by one.
+
+        For a guarded factor the first axis, on which guards seldom depend, comes innermost.
+        """
+        axes, inner = self.contraction.k, self._inner
+        if inner is None:
+            p = self.names.var("p")
+            return _Runs([(p, panel.depth)], p, unflattened(plus(panel.begin, p), axes))
+        variables = [self.names.var(var.name) for var, _ in axes]
+        loops = [(v, scalar.of_dim(size)) for v, (_, size) in zip(variables[1:], axes[1:])]
+        first = (variables[0], divided(panel.depth, inner))
+        loops.insert(len(loops) if is_guarded else 0, first)
+        at: dict[Expr, Expr] = {old: new for (old, _), new in zip(axes, variables)}
+        at[axes[0][0]] = plus(divided(panel.begin, inner), variables[0])
+        return _Runs(loops, flattened(variables, axes), at)
+
+    def _runs(self, panel: Panel, lanes: int, lane: Var) -> _Runs:
+        """Return loops over vectors of the summands of a panel.
+
+        Where vectors fill the innermost axes evenly, the outer ones have loops of their own.
+        """
+        axes, inner = self.contraction.k, self._inner
+        v = self.names.var("v")
+        inside = plus(times(v, lanes), lane)
+        first = len(axes) - 1
+        while first > 0 and guess(extent(axes[first:])) % lanes:
+            first -= 1
+        if first == 0 or inner is None:
+            at = unflattened(plus(panel.begin, inside), axes)
+            return _Runs([(v, divided_up(panel.depth, lanes))], inside, at)
+        run = guess(extent(axes[first:]))
+        outer = axes[:first]
+        variables = [self.names.var(var.name) for var, _ in outer]
+        loops = [(w, scalar.of_dim(size)) for w, (_, size) in zip(variables, outer)]
+        loops[0] = (variables[0], divided(panel.depth, inner))
+        loops.append((v, scalar.integer(run // lanes)))
+        at = unflattened(inside, axes[first:])
+        at |= {old: new for (old, _), new in zip(outer, variables)}
+        at[axes[0][0]] = plus(divided(panel.begin, inner), variables[0])
+        return _Runs(loops, plus(times(flattened(variables, outer), run), inside), at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex, overload
+
 
 class Size(tuple[int, ...]):
     """The shape of a tensor: a tuple of sizes that prints as PyTorch's."""
@@ -18,9 +20,13 @@ class Size(tuple[int, ...]):
     def __repr__(self) -> str:
         return f"torch.Size([{', '.join(map(str, self))}])"
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def, override]
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Size: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> int | Size:
         found = tuple.__getitem__(self, index)
-        return Size(found) if isinstance(index, slice) else found
+        return Size(found) if isinstance(found, tuple) else found
 
     def __add__(self, other):  # type: ignore[no-untyped-def, override]
         return Size(tuple.__add__(self, tuple(other)))

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from smelt import autograd
 from smelt.autograd.tape import alias
-from smelt.base import TensorBase, wrap
+from smelt.base import wrap
 from smelt.ir.errors import TraceError
 from smelt.state import mode
 from smelt.storage import Array
+from smelt.tensor import Tensor
 
 if TYPE_CHECKING:
-    from smelt.nn.module import Module
-    from smelt.tensor import Tensor
+    from smelt.nn.calling import Calling
 
 Gradients = list[Array | None]
 
@@ -28,7 +28,7 @@ class Boundary:
 
     def __init__(
         self,
-        module: Module,
+        module: Calling,
         hooks: dict[int, Callable[..., Any]],
         pre_hooks: dict[int, Callable[..., Any]],
     ) -> None:
@@ -51,7 +51,7 @@ class Boundary:
 
     def leave(self, result: Any) -> Any:
         """Return the result with an identity on the tape after it."""
-        single = isinstance(result, TensorBase)
+        single = isinstance(result, Tensor)
         if not single and not isinstance(result, tuple | list):
             raise TypeError(
                 f"{type(self.module).__name__} has backward hooks, so its forward must give a "
@@ -66,7 +66,7 @@ class Boundary:
     def _watch(
         self, items: tuple[Any, ...], done: Callable[[Gradients], Gradients], name: str
     ) -> tuple[tuple[Any, ...], int]:
-        places = [k for k, x in enumerate(items) if isinstance(x, TensorBase) and x.requires_grad]
+        places = [k for k, x in enumerate(items) if isinstance(x, Tensor) and x.requires_grad]
         if not places or not mode.grad:
             return items, 0
         sources: list[Any] = [items[k] for k in places]

@@ -40,6 +40,13 @@ def _first(hooks: dict[int, Any], handle: Handle) -> None:
     hooks.update(rest)
 
 
+def _missing_forward(self: Calling, *input: Any) -> Any:
+    """Compute the result; every module defines its own."""
+    raise NotImplementedError(
+        f'Module [{type(self).__name__}] is missing the required "forward" function'
+    )
+
+
 class Calling:
     """The part of `Module` that runs it."""
 
@@ -52,11 +59,7 @@ class Calling:
     _backward_pre_hooks: dict[int, Hook]
     _is_full_backward_hook: bool | None
 
-    def forward(self, *input: Any) -> Any:
-        """Compute the result; every module defines its own."""
-        raise NotImplementedError(
-            f'Module [{type(self).__name__}] is missing the required "forward" function'
-        )
+    forward: Callable[..., Any] = _missing_forward
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the hooks and `forward`."""

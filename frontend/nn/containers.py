@@ -195,8 +195,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add or replace modules."""
-        pairs = modules.items() if isinstance(modules, Mapping) else modules
-        for key, module in pairs:
+        for key, module in dict(modules).items():
             self[key] = module
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from smelt.autograd.modes import no_grad
@@ -11,6 +12,9 @@ from smelt.functions import creation
 if TYPE_CHECKING:
     from smelt.random import Generator
     from smelt.tensor import Tensor
+
+
+_REJECTING = 0.05  # share of draws that must be kept for rejection to be quick
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -74,14 +78,25 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Draw from the normal distribution cut off outside [a, b], by inverting its integral."""
-    low = math.erf((a - mean) / (std * math.sqrt(2.0)))
-    high = math.erf((b - mean) / (std * math.sqrt(2.0)))
+    """Draw from the normal distribution, cut off outside [a, b]."""
+    import numpy as np
+
+    normal = NormalDist(mean, std)
+    low, high = normal.cdf(a), normal.cdf(b)
     with no_grad():
-        tensor.uniform_(low, high, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0)).add_(mean)
-        return tensor.clamp_(a, b)
+        if high - low > _REJECTING:
+            tensor.normal_(mean, std, generator=generator)
+            while True:
+                outside = ((tensor < a) | (tensor > b)).nonzero(as_tuple=True)
+                count = outside[0].numel()
+                if not count:
+                    return tensor
+                again = creation.empty(count, dtype=tensor.dtype)
+                tensor[outside] = again.normal_(mean, std, generator=generator)
+        # Hardly any draw would be kept: invert the integral instead, number by number.
+        shares = tensor.uniform_(low, high, generator=generator).double().numpy()
+        found = [min(max(normal.inv_cdf(p), a), b) if 0 < p < 1 else a for p in shares.flat]
+        return tensor.copy_(creation.from_numpy(np.reshape(found, shares.shape)))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

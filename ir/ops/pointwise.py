@@ -63,28 +63,24 @@ def wide(dtype: dtypes.DType) -> dtypes.DType:
     return dtypes.float32 if dtype.is_half else dtype
 
 
-def definition(body: str | Body, rounded: bool = True) -> Callable[..., Stage]:
-    """Return the definition of an elementwise op.
+def definition(body: str | Body) -> Callable[..., Stage]:
+    """Return the definition of an elementwise op; a result of a half type is rounded once.
 
-    Args:
-        body: a scalar operation, or a function of the operands' scalars giving an expression.
-        rounded: whether half operands are widened and a result of their dtype rounded.
+    `body` is a scalar operation, or a function of the operands' scalars giving an expression.
     """
 
     def define(attrs: Any, *types: TensorType) -> Stage:
-        return elementwise(_body(body, rounded, types), types)
+        return elementwise(_body(body, types), types)
 
     return define
 
 
-def checked(
-    body: str | Body, check: Callable[..., DataCheck], integers_only: bool = True
-) -> Callable[..., Stage]:
-    """Return a definition that checks its data, of integers alone unless stated otherwise."""
+def checked(body: str | Body, check: Callable[..., DataCheck]) -> Callable[..., Stage]:
+    """Return a definition that checks its data where they are integers."""
 
     def define(attrs: Any, *types: TensorType) -> Stage:
-        stage = elementwise(_body(body, True, types), types)
-        if integers_only and not types[0].dtype.is_integer:
+        stage = elementwise(_body(body, types), types)
+        if not types[0].dtype.is_integer:
             return stage
         reads = tuple(Read(k, t.dtype) for k, t in enumerate(types))
         return replace(stage, checks=(check(*reads),))
@@ -92,14 +88,11 @@ def checked(
     return define
 
 
-def _body(body: str | Body, rounded: bool, types: tuple[TensorType, ...]) -> Expr:
-    reads: tuple[Expr, ...] = tuple(Read(k, t.dtype) for k, t in enumerate(types))
+def _body(body: str | Body, types: tuple[TensorType, ...]) -> Expr:
     narrow = types[0].dtype
-    halves = rounded and narrow.is_half
-    if halves:
-        reads = tuple(scalar.cast(e, wide(e.dtype)) for e in reads)
+    reads = tuple(scalar.cast(Read(k, t.dtype), wide(t.dtype)) for k, t in enumerate(types))
     found = scalar.apply(body, *reads) if isinstance(body, str) else body(*reads)
-    return scalar.cast(found, narrow) if halves and found.dtype is dtypes.float32 else found
+    return scalar.cast(found, narrow) if found.dtype is wide(narrow) else found
 
 
 def widened(rule: Callable[..., tuple[Operand | None, ...]]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@
 
 Takes a graph of primitives, calls and control flow. Every primitive that computes ends in exactly
 one group; views and values that cost nothing (constants, `full`) are repeated in each group that
-reads through them. Whether nodes can share a kernel is asked of `smelt.ir.group.plan`; whether they
+reads through them. Whether nodes can share a kernel is asked of `smelt.ir.group_planner.plan`; whether they
 should is decided by one estimate of time (`smelt.passes.fusion_cost`): nodes join when the estimate
 for the joint kernel is no longer than for the separate ones.
 """
@@ -20,8 +20,10 @@ from typing import ClassVar
 
 from smelt.ir import registry
 from smelt.ir.graph import Graph, Node, Value
-from smelt.ir.group import Group, definition, is_template_contraction, plan
+from smelt.ir.group import Group
+from smelt.ir.group_planner import plan
 from smelt.ir.op import Lower, NoAttrs
+from smelt.ir.primitive import definition, is_template_contraction
 from smelt.ir.structured import Nest, Stage, is_movement
 from smelt.passes.fusion_cost import Machine, seconds
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from smelt.ir import scalar
 from smelt.ir.dim import Dim
 from smelt.ir.graph import Node, Value
-from smelt.ir.group import Group, Point, is_reduction, node_cost
+from smelt.ir.group import Group
+from smelt.ir.primitive import Point, is_reduction, node_cost
 from smelt.ir.scalar import Cost, Var
 
 _LAUNCH = 3000.0

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from smelt.ir import dim as dims
 from smelt.ir.builder import GraphBuilder
 from smelt.ir.graph import Graph, Node, Value
-from smelt.ir.group import is_template_contraction
+from smelt.ir.primitive import is_template_contraction
 from smelt.passes.rewrite import rewrite, with_attrs
 
 

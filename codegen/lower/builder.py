@@ -18,16 +18,7 @@ from smelt.ir import index, scalar
 from smelt.ir.dim import Dim
 from smelt.ir.errors import LoweringError
 from smelt.ir.graph import Graph, Node, Value
-from smelt.ir.group import (
-    Group,
-    GroupStage,
-    Point,
-    Reduction,
-    definition,
-    inner_axes,
-    inner_point,
-    node_cost,
-)
+from smelt.ir.group import Group, GroupStage, Reduction, inner_axes, inner_point
 from smelt.ir.loop.builder import Names, for_nest, local, scratch
 from smelt.ir.loop.grammar import (
     Accumulate,
@@ -38,6 +29,7 @@ from smelt.ir.loop.grammar import (
     Store,
 )
 from smelt.ir.loop.printer import RESERVED
+from smelt.ir.primitive import Point, definition, node_cost
 from smelt.ir.scalar import Const, Cost, Expr, Load, Var
 from smelt.ir.structured import Stage, accumulated, left, right
 from smelt.ir.types import Shape, TensorType, row_major_strides

@@ -15,8 +15,8 @@ from smelt.codegen.target import Target
 from smelt.ir import scalar
 from smelt.ir.contraction import contraction
 from smelt.ir.dim import Dim
-from smelt.ir.group import definition
 from smelt.ir.loop.grammar import Stmt, Store
+from smelt.ir.primitive import definition
 from smelt.ir.scalar import Apply, Expr, Var
 from smelt.ir.structured import Stage, accumulated
 

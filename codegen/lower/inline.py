@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from smelt.ir import index, scalar
 from smelt.ir.graph import Node, Value
-from smelt.ir.group import Point, definition, domains_of
 from smelt.ir.loop.builder import Names
 from smelt.ir.loop.grammar import Check
+from smelt.ir.primitive import Point, definition, domains_of
 from smelt.ir.scalar import Const, Expr, Read, Var, integer
 from smelt.ir.structured import Reader, Stage, accumulated, left, right
 from smelt.ir.types import Shape

@@ -26,9 +26,11 @@ from smelt.codegen.lower.split import with_split_axes
 from smelt.codegen.target import Target
 from smelt.ir.errors import LoweringError
 from smelt.ir.graph import Graph, Node, Value
-from smelt.ir.group import Group, definition, plan
+from smelt.ir.group import Group
+from smelt.ir.group_planner import plan
 from smelt.ir.loop.builder import for_nest
 from smelt.ir.loop.grammar import Buffer, Kernel, Stmt
+from smelt.ir.primitive import definition
 from smelt.ir.structured import Nest, Stage
 from smelt.ir.types import Shape, row_major_strides
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smelt.ir.graph import Graph
-from smelt.ir.group import definition
+from smelt.ir.primitive import definition
 from smelt.ir.structured import is_movement
 
 _LONGEST = 48

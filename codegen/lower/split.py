@@ -16,7 +16,9 @@ from dataclasses import replace
 
 from smelt.ir import index, scalar
 from smelt.ir.dim import Dim
-from smelt.ir.group import Group, GroupStage, Point, Reduction, ranges_of
+from smelt.ir.group import Group, GroupStage, Reduction
+from smelt.ir.index_map import ranges_of
+from smelt.ir.primitive import Point
 from smelt.ir.scalar import Apply, Const, Expr, Var, integer
 
 

@@ -14,9 +14,9 @@ from smelt.ir import dtypes, registry
 from smelt.ir.builder import GraphBuilder
 from smelt.ir.dim import Dim, symbol
 from smelt.ir.graph import Graph
-from smelt.ir.group import definition
 from smelt.ir.interpreter import run_graph
 from smelt.ir.op import Lower
+from smelt.ir.primitive import definition
 from smelt.ir.types import TensorType, static_shape
 from smelt.passes.autograd import Autograd
 from smelt.passes.decompose import Decompose

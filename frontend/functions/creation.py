@@ -339,10 +339,7 @@ def arange(
     check_device(device)
     if end is None:
         start, end = 0, start
-    given: tuple[Any, ...] = (start, end, step)
-    start, end, step = (
-        operands.as_number(x.item() if isinstance(x, TensorBase) else x) for x in given
-    )
+    start, end, step = _plain(start), _plain(end), _plain(step)
     if step == 0:
         raise TypeInferenceError("arange: step must be nonzero")
     if (end - start) * step < 0:  # type: ignore[operator]
@@ -354,6 +351,11 @@ def arange(
     integral = all(isinstance(x, int) for x in (start, end, step))
     chosen = dtype or (dtypes.int64 if integral else settings.default_dtype)
     return with_grad(_ramp(count, start, step, chosen), requires_grad)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number that may be given as a tensor or a NumPy scalar as Python's."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _ramp(count: int, start: Any, step: Any, dtype: DType) -> Tensor:

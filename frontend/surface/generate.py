@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 
 from smelt.surface.table import TABLE, Row
@@ -255,9 +256,10 @@ def names_file() -> str:
         lines += _from(module, names)
     lines += [""]
     lines += [f"{alias} = {name}" for alias, name in sorted(aliases)]
-    lines += ["", "__all__ = ["]
-    lines += [f'    "{name}",' for name in sorted(set(exported), key=_import_order)]
-    return "\n".join([*lines, "]"]) + "\n"
+    quoted = [f'"{name}",' for name in sorted(set(exported), key=_import_order)]
+    listing = textwrap.wrap(" ".join(quoted), _WIDTH - 4)
+    lines += ["", "__all__ = [", *[f"    {line}" for line in listing], "]  # fmt: skip"]
+    return "\n".join(lines) + "\n"
 
 
 def _import_order(name: str) -> tuple[bool, bool, list[tuple[int, str]]]:

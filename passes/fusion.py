@@ -7,9 +7,9 @@
 
 Takes a graph of primitives, calls and control flow. Every primitive that computes ends in exactly
 one group; views and values that cost nothing (constants, `full`) are repeated in each group that
-reads through them. Whether nodes can share a kernel is asked of `smelt.ir.group_planner.plan`; whether they
-should is decided by one estimate of time (`smelt.passes.fusion_cost`): nodes join when the estimate
-for the joint kernel is no longer than for the separate ones.
+reads through them. Whether nodes can share a kernel is asked of `smelt.ir.group_planner.plan`;
+whether they should is decided by one estimate of time (`smelt.passes.fusion_cost`): nodes join
+when the estimate for the joint kernel is no longer than for the separate ones.
 """
 
 from __future__ import annotations
@@ -236,8 +236,6 @@ class _Fuser:
         group = self.planned(nodes)
         if isinstance(group, str):
             return None
-        if group.contraction is not None and not _is_template_fit(group):
-            return None
         if sharing and len(group.stages) >= _stages(part.plan) + _stages(other.plan):
             return None
         cost = seconds(group, self.machine)
@@ -429,12 +427,3 @@ def _is_pointwise(group: Group) -> bool:
         and group.nest is None
         and not any(stage.reductions for stage in group.stages)
     )
-
-
-def _is_template_fit(group: Group) -> bool:
-    """Tell whether what a contraction reads is cheap enough to be computed while packing."""
-    assert group.contraction is not None, "asked of contractions alone"
-    node = group.contraction.node
-    stage = definition(node)
-    assert isinstance(stage, Stage) and is_template_contraction(node), "a contraction"
-    return True

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from smelt.ir import scalar
 from smelt.ir.dim import Dim
 from smelt.ir.graph import Node, Value
-from smelt.ir.group import Group
+from smelt.ir.group import Group, variables_of
 from smelt.ir.primitive import Point, is_reduction, node_cost
 from smelt.ir.scalar import Cost, Var
 
 _LAUNCH = 3000.0
 _MEMORY = 4.0
 _CACHED = 1.0
+_PACKED_AGAIN = 2.0
 _UNKNOWN_EXTENT = 256
 _KEPT = Cost.TRANSCENDENTAL.value
 _ROW_ELEMENTS = 1 << 16
@@ -51,18 +51,27 @@ def seconds(group: Group, machine: Machine) -> float:
             evaluation.work += _MEMORY * evaluation.iterations(point)
         known |= evaluation.dear
         if group.contraction is not None:
-            evaluation.node(group.contraction.node, group.contraction.domain)
+            total += _packing(group, machine)
         parallel = 1
         if any(s.reductions for s in group.stages):
             for axis in group.outer:
                 parallel *= _extent(group.extents[axis])
-            if len(group.stages) == 1:
-                # A lone reduction is split over the workers.
-                parallel = max(parallel, _product(group, stage.axes) // 4096)
         else:
             parallel = _product(group, loops)
         total += evaluation.work / max(1, min(machine.threads, parallel))
     return total
+
+
+def _packing(group: Group, machine: Machine) -> float:
+    """Return the time in which a contraction's operands are computed and packed.
+
+    Each element of a factor is computed where it is packed, for every share of the other factor.
+    """
+    assert group.contraction is not None, "asked of contractions alone"
+    evaluation = _Evaluation(group, (), set(), again=False)
+    for value, point in group.reads.get((group.contraction.node, group.contraction.domain), ()):
+        evaluation.value(value, point)
+    return _PACKED_AGAIN * evaluation.work / machine.threads
 
 
 def _product(group: Group, axes: Iterable[Var]) -> int:
@@ -102,7 +111,7 @@ class _Evaluation:
             return found
         deepest = 0
         total = 1.0
-        for axis in _variables_of(point):
+        for axis in variables_of(point):
             depth = self.depth_of.get(axis)
             if depth is not None:
                 deepest = max(deepest, depth)
@@ -133,13 +142,3 @@ class _Evaluation:
             self.dear.update(node.outputs)
         for value, point in self.group.reads.get((node, domain), ()):
             self.value(value, point)
-
-
-def _variables_of(point: Point) -> set[Var]:
-    found: set[Var] = set()
-    for expr in point:
-        if isinstance(expr, Var):
-            found.add(expr)
-        else:
-            found |= scalar.variables(expr)
-    return found

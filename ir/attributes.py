@@ -32,12 +32,18 @@ def keywords(attrs: Any) -> dict[str, Any]:
     return dict(items(attrs))
 
 
-def key(value: Any) -> Hashable:
+def key(attrs: Any) -> Hashable:
     """Return a hashable form of attributes, equal for two exactly when their bits are equal.
 
     Raises:
         TypeError: a value is of no type that attributes may have.
     """
+    values = tuple((name, value_key(value)) for name, value in items(attrs))
+    return (type(attrs).__qualname__, *values)
+
+
+def value_key(value: Any) -> Hashable:
+    """Return a hashable form of the value of one attribute, as `key` does of all."""
     match value:
         case None:
             return None
@@ -48,15 +54,13 @@ def key(value: Any) -> Hashable:
         case float() if type(value) is float:
             return ("float", "nan" if value != value else struct.pack("<d", value))
         case complex() if type(value) is complex:
-            return ("complex", key(value.real), key(value.imag))
+            return ("complex", value_key(value.real), value_key(value.imag))
         case DType() | Dim():
             return value
         case ConstantValue():
             return ("constant", value.digest)
         case tuple():
-            return ("tuple", *(key(v) for v in cast(Values, value)))
-        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return (type(value).__qualname__, *((n, key(v)) for n, v in items(value)))
+            return ("tuple", *(value_key(v) for v in cast(Values, value)))
         case _:
             raise TypeError(f"{value!r} of type {type(value).__name__} is not an attribute value")
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from smelt.ir import attributes, registry
 from smelt.ir import dim as dims
-from smelt.ir.dim import Dim
 from smelt.ir.errors import TypeInferenceError, VerifyError
 from smelt.ir.graph import Graph, Node, Value
 from smelt.ir.infer import infer_types
@@ -99,20 +96,14 @@ def _verify_op(node: Node, graph: Graph) -> None:
         )
     for name, value in attributes.items(node.attrs):
         try:
-            attributes.key(value)
+            attributes.value_key(value)
         except TypeError as error:
             raise _error(node, graph, f"attribute {name}: {error}") from error
-        if dataclasses.is_dataclass(value) and not isinstance(value, Dim) and not _is_leaf(value):
-            raise _error(node, graph, f"attribute {name}: {value!r} is not an attribute value")
         reserved = sorted(attributes.symbols(value) & RESERVED)
         if reserved:
             raise _error(
                 node, graph, f"attribute {name}: a symbolic size cannot be called {reserved[0]}"
             )
-
-
-def _is_leaf(value: object) -> bool:
-    return isinstance(value, attributes.ConstantValue | attributes.DType)
 
 
 def _verify_types(node: Node, graph: Graph) -> None:

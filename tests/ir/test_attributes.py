@@ -45,16 +45,16 @@ DISTINCT = [
 
 
 def test_values_are_told_apart_bit_for_bit() -> None:
-    keys = [attributes.key(value) for value in DISTINCT]
+    keys = [attributes.value_key(value) for value in DISTINCT]
     assert len(set(keys)) == len(DISTINCT)
-    assert attributes.key(float("nan")) == attributes.key(np.nan)
-    assert attributes.key(ConstantValue(np.zeros(2))) == attributes.key(DISTINCT[-4])
+    assert attributes.value_key(float("nan")) == attributes.value_key(np.nan)
+    assert attributes.value_key(ConstantValue(np.zeros(2))) == attributes.value_key(DISTINCT[-4])
 
 
 @pytest.mark.parametrize("value", [[1], {1}, object(), np.float32(1), np.int64(1), b""])
 def test_other_types_are_refused(value: object) -> None:
     with pytest.raises(TypeError, match="is not an attribute value"):
-        attributes.key(value)
+        attributes.value_key(value)
 
 
 def test_sizes_are_found_and_replaced_at_any_depth() -> None:

@@ -15,11 +15,11 @@ from smelt.ir.verify import verify
 
 from tests.graphs import same_bits, sample_graph
 
+MEANINGFUL = [op for op in registry.OPS.values() if not isinstance(op.rule, Expand)]
 
-@pytest.mark.parametrize("op", registry.OPS.values(), ids=str)
+
+@pytest.mark.parametrize("op", MEANINGFUL, ids=str)
 def test_a_graph_of_one_node_gives_what_the_reference_gives(op: OpDef) -> None:
-    if isinstance(op.rule, Expand):
-        pytest.skip("it has no meaning by itself")
     for sample in op.samples():
         graph = sample_graph(op, sample)
         with np.errstate(all="ignore"):

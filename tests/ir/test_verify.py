@@ -145,7 +145,7 @@ def test_invalid_ops_and_attributes() -> None:
     ).replace(permute.attrs.__name__, "PermuteAttrs")
     for dims, problem in [
         ([0], "attribute dims: [0] of type list is not an attribute value"),
-        (Odd(), "attribute dims: Odd() is not an attribute value"),
+        (Odd(), "attribute dims: Odd() of type Odd is not an attribute value"),
     ]:
         wrong = node("permute", x, attrs=permute.attrs(dims=dims))
         assert problem in error(Graph("g", (x,), (wrong,), ()))

@@ -54,8 +54,11 @@ def schedule_kernel(kernel: Kernel, target: Target) -> Kernel:
     """
     work = _Scheduler(kernel.precise, target, names_in(kernel))
     ranges: Ranges = {Var(n): (0, None) for n in kernel.sizes}
-    body = work.block(simplified(kernel.body, ranges), ranges, top=True)
-    return replace(kernel, body=body)
+    body: list[Stmt] = []
+    for stmt in kernel.body:
+        done = any(isinstance(s, For) and s.kind is not Kind.SERIAL for s in walk((stmt,)))
+        body += (stmt,) if done else work.block(simplified((stmt,), ranges), ranges, top=True)
+    return replace(kernel, body=tuple(body))
 
 
 @dataclass(frozen=True)

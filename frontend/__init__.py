@@ -81,7 +81,7 @@ from smelt.tensor import Tensor
 trace = _trace  # instead of the one of the star: it takes a matrix too, as torch.trace does
 
 if TYPE_CHECKING:
-    from smelt import nn, optim, utils
+    from smelt import cuda, nn, optim, utils
 
 __version__ = "0.1.0"
 
@@ -129,6 +129,7 @@ __all__ = [
     "complex64",
     "complex128",
     "contiguous_format",
+    "cuda",
     "default_generator",
     "device",
     "double",
@@ -188,7 +189,33 @@ __all__ = [
 ]
 __all__ += names.__all__
 
-_LAZY_MODULES = ("nn", "optim", "utils")
+# Functions of neural networks that PyTorch also has at the top.
+_FUNCTIONAL = [
+    "alpha_dropout",
+    "batch_norm",
+    "bilinear",
+    "celu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "cosine_similarity",
+    "dropout",
+    "embedding",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "pairwise_distance",
+    "prelu",
+    "rms_norm",
+    "selu",
+]
+_LAZY_MODULES = ("cuda", "nn", "optim", "utils")
 
 
 def __getattr__(name: str) -> Any:
@@ -196,4 +223,6 @@ def __getattr__(name: str) -> Any:
 
     if name in _LAZY_MODULES:
         return importlib.import_module(f"smelt.{name}")
+    if name in _FUNCTIONAL:
+        return getattr(importlib.import_module("smelt.nn.functional"), name)
     raise AttributeError(f"module 'smelt' has no attribute {name!r}")

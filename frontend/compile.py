@@ -11,11 +11,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from smelt.base import TensorBase
 from smelt.functions import joining
 from smelt.ir.errors import TraceError
 from smelt.ir.graph import Graph
 from smelt.state import mode
+from smelt.tensor import Tensor
 from smelt.tracing import segment
 from smelt.tracing.build import build_graph
 from smelt.tracing.recorder import Recorder
@@ -75,9 +75,27 @@ class CompiledFunction:
 
 
 @overload
-def compile(model: _F, **options: Any) -> _F: ...
+def compile(
+    model: _F,
+    *,
+    fullgraph: bool = ...,
+    dynamic: bool | None = ...,
+    backend: str = ...,
+    mode: str | None = ...,
+    options: dict[str, Any] | None = ...,
+    disable: bool = ...,
+) -> _F: ...
 @overload
-def compile(model: None = None, **options: Any) -> Callable[[_F], _F]: ...
+def compile(
+    model: None = None,
+    *,
+    fullgraph: bool = ...,
+    dynamic: bool | None = ...,
+    backend: str = ...,
+    mode: str | None = ...,
+    options: dict[str, Any] | None = ...,
+    disable: bool = ...,
+) -> Callable[[_F], _F]: ...
 def compile(
     model: Any = None,
     *,
@@ -135,7 +153,7 @@ def compile(
     return CompiledFunction(model, getattr(model, "__name__", type(model).__name__))
 
 
-def trace(function: Any, *args: Any, **kwargs: Any) -> Any:
+def trace(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) -> Any:
     """Return the graph that a call records; nothing is run, and nothing changes.
 
     PyTorch's `trace` is another thing, the sum of a matrix's diagonal: that is what a tensor in
@@ -153,14 +171,14 @@ def trace(function: Any, *args: Any, **kwargs: Any) -> Any:
     Raises:
         TraceError: the function does what capture cannot record.
     """
-    if isinstance(function, TensorBase) and not args and not kwargs:
-        return joining.trace(function)  # type: ignore[arg-type]
+    if isinstance(function, Tensor):
+        return joining.trace(function)
     if mode.tracer is not None:
         raise TraceError("trace() was called by a function that is being traced")
     recorder = Recorder(root())
     mode.tracer = recorder
     try:
-        result = function(*args, **kwargs)
+        result: Any = function(*args, **kwargs)
         outputs = [recorder.slot(t) for t in leaves_of(result)]
     except BaseException as error:
         segment.abandon(recorder, str(error))

@@ -44,7 +44,7 @@ class Conversions(TensorBase):
             if dtype not in named:
                 raise ValueError(f"invalid type: '{dtype}'")
             dtype = named[dtype]
-        return cast(self, dtype)
+        return cast(self, dtype if isinstance(dtype, DType) else dtype.dtype)
 
     def type_as(self: Self, other: Tensor) -> Tensor:
         """Return the tensor with the dtype of another."""

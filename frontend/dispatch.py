@@ -297,6 +297,11 @@ def write(target: Tensor, value: Tensor, *, owned: bool = False) -> None:
                 f"{target.dtype.torch_name}, the dtype of the tensor it is stored in"
             )
         value = cast(value, target.dtype)
+    if target._inference and not mode.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed: "
+            "clone() it first"
+        )
     tape.check_writable(target)
     for extent, stride in zip(target._layout.sizes, target._layout.strides):
         if stride == 0 and extent > 1:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smelt.hosted import HostedProgram, has_calls
 from smelt.ir.graph import Graph
 from smelt.ir.text.printer import fingerprint
 from smelt.runtime import (
@@ -40,8 +41,10 @@ def compile_graph(
     graph: Graph,
     strides: Sequence[Sequence[int] | None] | None = None,
     donated: Mapping[int, int] | None = None,
-) -> Executable:
+) -> Executable | HostedProgram:
     """Return the executable of a graph, from the disk cache if it is known there.
+
+    A graph with library calls in it is run in parts, which are not cached.
 
     Args:
         graph: any graph; `grad` nodes and composites included.
@@ -66,7 +69,15 @@ def compile_graph(
                 pass  # made for another machine that shares this cache: compiled anew below
     # LLVM and the passes are safe to run side by side, but two cores gain nothing from it.
     with _compiling:
-        executable = _compile(graph, layouts, donated or {}, target, folder)
+        optimised = optimise(graph, folder)
+        if has_calls(optimised):
+            return HostedProgram(
+                optimised,
+                layouts,
+                donated or {},
+                lambda part: _compile(part, (), {}, target, folder),
+            )
+        executable = _compile(optimised, layouts, donated or {}, target, folder)
     cache.put(key, to_bytes(executable))
     return executable
 
@@ -118,7 +129,7 @@ def _compile(
 ) -> Executable:
     from smelt.codegen.llvm.module import compile_ir_text, emit_program
 
-    program, scheduled = lower(optimise(graph, folder), target, layouts, donated)
+    program, scheduled = lower(graph, target, layouts, donated)
     emission = emit_program(scheduled, target)
     if folder is not None:
         number = len(list(folder.glob("*.txt")))

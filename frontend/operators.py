@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from smelt.base import TensorBase
 from smelt.functions import arithmetic, comparison, contraction, indexing, inplace, operands, views
+from smelt.functions.creation import from_numpy
 from smelt.ir import dtypes
 
 if TYPE_CHECKING:
@@ -17,7 +18,16 @@ Self = Any
 
 
 def _operand(x: object) -> bool:
-    return isinstance(x, TensorBase) or operands.is_number(x)
+    return isinstance(x, (TensorBase, np.ndarray)) or operands.is_number(x)
+
+
+def _tensor(x: object) -> bool:
+    return isinstance(x, TensorBase)
+
+
+def _met(x: Any) -> Any:
+    """Return an operand as functions take it: an array becomes a tensor that shares its memory."""
+    return from_numpy(x) if isinstance(x, np.ndarray) else x
 
 
 class Operators(TensorBase):
@@ -27,52 +37,50 @@ class Operators(TensorBase):
     __hash__ = object.__hash__
 
     def __add__(self: Self, other: Any) -> Tensor:
-        return arithmetic.add(self, other) if _operand(other) else NotImplemented
+        return arithmetic.add(self, _met(other)) if _operand(other) else NotImplemented
 
     def __radd__(self: Self, other: Any) -> Tensor:
-        return arithmetic.add(self, other) if _operand(other) else NotImplemented
+        return arithmetic.add(self, _met(other)) if _operand(other) else NotImplemented
 
     def __sub__(self: Self, other: Any) -> Tensor:
-        return arithmetic.sub(self, other) if _operand(other) else NotImplemented
+        return arithmetic.sub(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rsub__(self: Self, other: Any) -> Tensor:
         return arithmetic.sub(other, self) if _operand(other) else NotImplemented
 
     def __mul__(self: Self, other: Any) -> Tensor:
-        return arithmetic.mul(self, other) if _operand(other) else NotImplemented
+        return arithmetic.mul(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rmul__(self: Self, other: Any) -> Tensor:
-        return arithmetic.mul(self, other) if _operand(other) else NotImplemented
+        return arithmetic.mul(self, _met(other)) if _operand(other) else NotImplemented
 
     def __truediv__(self: Self, other: Any) -> Tensor:
-        return arithmetic.div(self, other) if _operand(other) else NotImplemented
+        return arithmetic.div(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rtruediv__(self: Self, other: Any) -> Tensor:
         return arithmetic.div(other, self) if _operand(other) else NotImplemented
 
     def __floordiv__(self: Self, other: Any) -> Tensor:
-        return arithmetic.floor_divide(self, other) if _operand(other) else NotImplemented
+        return arithmetic.floor_divide(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rfloordiv__(self: Self, other: Any) -> Tensor:
         return arithmetic.floor_divide(other, self) if _operand(other) else NotImplemented
 
     def __mod__(self: Self, other: Any) -> Tensor:
-        return arithmetic.remainder(self, other) if _operand(other) else NotImplemented
+        return arithmetic.remainder(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rmod__(self: Self, other: Any) -> Tensor:
         return arithmetic.remainder(other, self) if _operand(other) else NotImplemented
 
     def __pow__(self: Self, other: Any) -> Tensor:
-        return arithmetic.pow(self, other) if _operand(other) else NotImplemented
+        return arithmetic.pow(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rpow__(self: Self, other: Any) -> Tensor:
         return arithmetic.pow(other, self) if _operand(other) else NotImplemented
 
     def __matmul__(self: Self, other: Any) -> Tensor:
-        if not isinstance(other, TensorBase):
-            return NotImplemented
-        product: Any = other
-        return contraction.matmul(self, product)
+        factor = _met(other)
+        return contraction.matmul(self, factor) if _tensor(factor) else NotImplemented
 
     def __neg__(self: Self) -> Tensor:
         return arithmetic.neg(self)
@@ -87,46 +95,50 @@ class Operators(TensorBase):
         return comparison.bitwise_not(self)
 
     def __and__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_and(self, other) if _operand(other) else NotImplemented
+        return comparison.bitwise_and(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rand__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_and(self, other) if _operand(other) else NotImplemented
+        return comparison.bitwise_and(self, _met(other)) if _operand(other) else NotImplemented
 
     def __or__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_or(self, other) if _operand(other) else NotImplemented
+        return comparison.bitwise_or(self, _met(other)) if _operand(other) else NotImplemented
 
     def __ror__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_or(self, other) if _operand(other) else NotImplemented
+        return comparison.bitwise_or(self, _met(other)) if _operand(other) else NotImplemented
 
     def __xor__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_xor(self, other) if _operand(other) else NotImplemented
+        return comparison.bitwise_xor(self, _met(other)) if _operand(other) else NotImplemented
 
     def __rxor__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_xor(self, other) if _operand(other) else NotImplemented
+        return comparison.bitwise_xor(self, _met(other)) if _operand(other) else NotImplemented
 
     def __lshift__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_left_shift(self, other) if _operand(other) else NotImplemented
+        return (
+            comparison.bitwise_left_shift(self, _met(other)) if _operand(other) else NotImplemented
+        )
 
     def __rshift__(self: Self, other: Any) -> Tensor:
-        return comparison.bitwise_right_shift(self, other) if _operand(other) else NotImplemented
+        return (
+            comparison.bitwise_right_shift(self, _met(other)) if _operand(other) else NotImplemented
+        )
 
     def __eq__(self: Self, other: Any) -> Tensor:  # type: ignore[override]
-        return comparison.eq(self, other) if _operand(other) else NotImplemented
+        return comparison.eq(self, _met(other)) if _operand(other) else NotImplemented
 
     def __ne__(self: Self, other: Any) -> Tensor:  # type: ignore[override]
-        return comparison.ne(self, other) if _operand(other) else NotImplemented
+        return comparison.ne(self, _met(other)) if _operand(other) else NotImplemented
 
     def __lt__(self: Self, other: Any) -> Tensor:
-        return comparison.lt(self, other) if _operand(other) else NotImplemented
+        return comparison.lt(self, _met(other)) if _operand(other) else NotImplemented
 
     def __le__(self: Self, other: Any) -> Tensor:
-        return comparison.le(self, other) if _operand(other) else NotImplemented
+        return comparison.le(self, _met(other)) if _operand(other) else NotImplemented
 
     def __gt__(self: Self, other: Any) -> Tensor:
-        return comparison.gt(self, other) if _operand(other) else NotImplemented
+        return comparison.gt(self, _met(other)) if _operand(other) else NotImplemented
 
     def __ge__(self: Self, other: Any) -> Tensor:
-        return comparison.ge(self, other) if _operand(other) else NotImplemented
+        return comparison.ge(self, _met(other)) if _operand(other) else NotImplemented
 
     def __iadd__(self: Self, other: Any) -> Tensor:
         return _stored(arithmetic.add, self, other)
@@ -230,4 +242,5 @@ class Operators(TensorBase):
 def _stored(function: Any, target: Any, other: Any) -> Any:
     if not _operand(other):
         return NotImplemented
+    other = _met(other)
     return inplace.store(target, function(inplace.operand(target, other), other))

@@ -8,7 +8,7 @@ not follow from the form alone, is recorded as a guard by the `Assumptions` in f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -179,6 +179,9 @@ def is_static(*dims: int | Dim) -> bool:
     return all(isinstance(d, int) for d in dims)
 
 
+Question = tuple[int | Dim, Relation, int | Dim]
+
+
 @dataclass
 class Assumptions:
     """The example sizes of a trace, and the answers that were taken from them.
@@ -190,14 +193,14 @@ class Assumptions:
     """
 
     example: Mapping[str, int]
-    guards: dict[tuple[int | Dim, Relation, int | Dim], bool] = field(default_factory=dict)
+    guards: dict[Question, bool] = field(default_factory=dict[Question, bool])
 
 
 _assumptions: ContextVar[Assumptions | None] = ContextVar("smelt_dim_assumptions", default=None)
 
 
 @contextmanager
-def assuming(assumptions: Assumptions) -> Iterator[Assumptions]:
+def assuming(assumptions: Assumptions) -> Generator[Assumptions]:
     """Answer questions about dimensions from `assumptions` inside the block."""
     token = _assumptions.set(assumptions)
     try:

@@ -5,7 +5,7 @@ Takes arrays of one array namespace (NumPy, or CuPy on a GPU) and gives arrays.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from smelt.ir import dtypes, registry
@@ -70,7 +70,7 @@ def evaluate_decomposed(
 
 def as_tuple(results: Any) -> tuple[Any, ...]:
     """Return the results of a rule as a tuple."""
-    return results if isinstance(results, tuple) else (results,)
+    return cast(tuple[Any, ...], results) if isinstance(results, tuple) else (results,)
 
 
 NUMPY_RULES = ArrayRules()

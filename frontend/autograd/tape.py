@@ -47,6 +47,11 @@ class SavedTensor:
     __slots__ = ("_counter", "_is_result", "_output_nr", "_tensor", "_version")
 
     def __init__(self, tensor: Tensor, is_result: bool, output_nr: int) -> None:
+        if tensor._inference:
+            raise RuntimeError(
+                "Inference tensors cannot be saved for backward: clone() the tensor outside of "
+                "inference_mode(), or compute with it under no_grad()"
+            )
         self._counter: Version = tensor._version_counter
         self._version = self._counter.value
         self._is_result = is_result

@@ -251,6 +251,12 @@ def clamp_max(input: Tensor, max: Operand) -> Tensor:
     return clamp(input, max=max)
 
 
+def relu(input: Tensor) -> Tensor:
+    """Return the greater of the input and 0; NaN stays."""
+    operands.expect_tensor(input, "relu", "input")
+    return apply("relu", (input,))
+
+
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """Return input + weight * (end - input)."""
     if operands.is_number(weight):

@@ -191,27 +191,30 @@ def _filled(
 
 
 def zeros(
-    *size: Size,
+    *sizes: Size,
+    size: Any = None,
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Return a tensor of zeros."""
-    return _filled(views.sizes_of(size), 0, dtype, device, requires_grad, "zeros")
+    return _filled(views.sizes_of(sizes, size), 0, dtype, device, requires_grad, "zeros")
 
 
 def ones(
-    *size: Size,
+    *sizes: Size,
+    size: Any = None,
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Return a tensor of ones."""
-    return _filled(views.sizes_of(size), 1, dtype, device, requires_grad, "ones")
+    return _filled(views.sizes_of(sizes, size), 1, dtype, device, requires_grad, "ones")
 
 
 def empty(
-    *size: Size,
+    *sizes: Size,
+    size: Any = None,
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -219,7 +222,7 @@ def empty(
     memory_format: Any = None,
 ) -> Tensor:
     """Return a tensor whose elements mean nothing; smelt makes them zero."""
-    return _filled(views.sizes_of(size), 0, dtype, device, requires_grad, "empty")
+    return _filled(views.sizes_of(sizes, size), 0, dtype, device, requires_grad, "empty")
 
 
 def full(
@@ -319,6 +322,13 @@ def new_full(
 ) -> Tensor:
     """Return a tensor of another shape filled with a number, of the dtype of the input."""
     return full(size, fill_value, dtype=dtype or input.dtype)
+
+
+def new(input: Tensor, *args: Any) -> Tensor:
+    """Return a tensor of sizes, or of data, of the dtype of the input."""
+    if len(args) == 1 and isinstance(args[0], (list, TensorBase, np.ndarray)):
+        return tensor(args[0], dtype=input.dtype)
+    return empty(*args, dtype=input.dtype)
 
 
 def new_tensor(input: Tensor, data: Any, *, dtype: DType | None = None) -> Tensor:

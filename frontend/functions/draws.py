@@ -42,7 +42,8 @@ def _float(dtype: DType | None, function: str) -> DType:
 
 
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: Any = None,
@@ -50,13 +51,14 @@ def rand(
 ) -> Tensor:
     """Return numbers drawn uniformly from [0, 1)."""
     check_device(device)
-    shape = views.sizes_of(size)
+    shape = views.sizes_of(sizes, size)
     found = draw("uniform", generator, shape=shape, dtype=_float(dtype, "rand"))
     return with_grad(found, requires_grad)
 
 
 def randn(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: Any = None,
@@ -64,7 +66,7 @@ def randn(
 ) -> Tensor:
     """Return numbers drawn from the standard normal distribution."""
     check_device(device)
-    shape = views.sizes_of(size)
+    shape = views.sizes_of(sizes, size)
     found = draw("normal", generator, shape=shape, dtype=_float(dtype, "randn"))
     return with_grad(found, requires_grad)
 

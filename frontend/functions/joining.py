@@ -91,23 +91,23 @@ def column_stack(tensors: Tensors) -> Tensor:
     return cat([x if x.dim() > 1 else views.reshape(x, (-1, 1)) for x in found], 1)
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *counts: Any, repeats: Any = None) -> Tensor:
     """Return a copy that repeats the input along each dimension, new ones first."""
-    counts = views.sizes_of(repeats)
-    lead = len(counts) - input.dim()
+    times = views.sizes_of(counts, repeats)
+    lead = len(times) - input.dim()
     if lead < 0:
         raise TypeInferenceError(
-            f"repeat: {len(counts)} counts are too few for a tensor of shape {list(input._sizes)}"
+            f"repeat: {len(times)} counts are too few for a tensor of shape {list(input._sizes)}"
         )
     sizes = (*[1] * lead, *input._sizes)
     # [a, b] repeated (m, n) times is [m, a, n, b] with strides 0, copied to [m·a, n·b].
     apart: list[int] = []
     spread: list[int] = []
-    for count, size in zip(counts, sizes, strict=True):
+    for count, size in zip(times, sizes, strict=True):
         apart += [1, size]
         spread += [count, size]
     expanded = views.expand(views.reshape(input, apart), spread)
-    joined = [count * size for count, size in zip(counts, sizes, strict=True)]
+    joined = [count * size for count, size in zip(times, sizes, strict=True)]
     result = views.reshape(expanded, joined)
     return views.clone(result) if result._storage is input._storage else result
 
@@ -145,9 +145,9 @@ def repeat_interleave(
     return apply(selected, (input, index), selected.attrs(dim=at))
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """Return a copy in reverse order along dims."""
-    found = many_dims(views.sizes_of(dims), input.dim(), "flip", empty_means_all=False)
+    found = many_dims(views.sizes_of(order, dims), input.dim(), "flip", empty_means_all=False)
     flipped = op("flip")
     return apply(flipped, (input,), flipped.attrs(dims=found))
 

@@ -51,7 +51,7 @@ def topk(
     if input.dim() == 0:
         return sort(input)
     found = op("topk")
-    return ValuesIndices(*apply(found, (input,), found.attrs(k=k, dim=at, largest=largest)))
+    return ValuesIndices(*apply(found, (input,), found.attrs(k=k, dim=at, largest=largest)), "topk")
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
@@ -63,7 +63,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Val
             f"kthvalue(): selected number k out of range for dimension {dim}: {k} of {size}"
         )
     values, indices = sort(input, dim)
-    return _picked(values, indices, at, k - 1, keepdim)
+    return _picked(values, indices, at, k - 1, keepdim, "kthvalue")
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -77,24 +77,27 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if input.dim() == 0:
         return sort(input)
     values, indices = sort(input, at)
-    middle = _picked(values, indices, at, (input._sizes[at] - 1) // 2, keepdim)
+    middle = _picked(values, indices, at, (input._sizes[at] - 1) // 2, keepdim, "median")
     if not input.dtype.is_floating_point:
         return middle
     # NaN sorts last, so that a row has one exactly if its last element is one.
-    last = _picked(values, indices, at, input._sizes[at] - 1, keepdim)
+    last = _picked(values, indices, at, input._sizes[at] - 1, keepdim, "median")
     missing = last.values.isnan()
     return ValuesIndices(
-        middle.values.where(~missing, last.values), middle.indices.where(~missing, last.indices)
+        middle.values.where(~missing, last.values),
+        middle.indices.where(~missing, last.indices),
+        "median",
     )
 
 
 def _picked(
-    values: Tensor, indices: Tensor, dim: int, position: int, keepdim: bool
+    values: Tensor, indices: Tensor, dim: int, position: int, keepdim: bool, function: str
 ) -> ValuesIndices:
     if values.dim() == 0:
-        return ValuesIndices(values, indices)
+        return ValuesIndices(values, indices, function)
     parts = [views.sliced(x, dim, position, position + 1) for x in (values, indices)]
-    return ValuesIndices(*(parts if keepdim else [views.squeeze(x, dim) for x in parts]))
+    found = parts if keepdim else [views.squeeze(x, dim) for x in parts]
+    return ValuesIndices(found[0], found[1], function)
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
@@ -194,6 +197,15 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
     x, m = operands.spread("masked_select", input, mask)
     return index_by(x, nonzero(m, as_tuple=True))
+
+
+def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
+    """Return whether each element occurs among the test elements."""
+    dtype = operands.result_dtype(elements, test_elements)
+    x, among = operands.to_tensor(elements, dtype), operands.to_tensor(test_elements, dtype)
+    pairs = operands.spread("isin", views.unsqueeze(x, -1), views.reshape(among, -1))
+    found = reductions.any(apply("eq", pairs), -1)
+    return apply("bitwise_not", (found,)) if invert else found
 
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from smelt.base import TensorBase
 from smelt.dispatch import apply, cast
@@ -22,18 +22,58 @@ if TYPE_CHECKING:
 Dims = int | Sequence[int] | None
 
 
-class ValuesIndices(NamedTuple):
+class Named(tuple[Any, ...]):
+    """Results with names, which print as PyTorch's."""
+
+    _fields: ClassVar[tuple[str, ...]] = ()
+    _function: str = "results"
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={value!r}" for name, value in zip(self._fields, self)]
+        return f"torch.return_types.{self._function}(\n" + ",\n".join(parts) + ")"
+
+
+class ValuesIndices(Named):
     """What an ordering function gives: the values and where they stood."""
 
-    values: Any
-    indices: Any
+    _fields = ("values", "indices")
+
+    def __new__(cls, values: Any, indices: Any, function: str = "sort") -> ValuesIndices:
+        """Pair values and indices; `function` is what gave them."""
+        found = super().__new__(cls, (values, indices))
+        found._function = function
+        return found
+
+    @property
+    def values(self) -> Any:
+        """The chosen elements."""
+        return self[0]
+
+    @property
+    def indices(self) -> Any:
+        """Where they stood."""
+        return self[1]
 
 
-class MinMax(NamedTuple):
+class MinMax(Named):
     """What `aminmax` gives."""
 
-    min: Any
-    max: Any
+    _fields = ("min", "max")
+    _function = "aminmax"
+
+    def __new__(cls, min: Any, max: Any) -> MinMax:
+        """Pair the least and the greatest element."""
+        return super().__new__(cls, (min, max))
+
+    @property
+    def min(self) -> Any:
+        """The least element."""
+        return self[0]
+
+    @property
+    def max(self) -> Any:
+        """The greatest element."""
+        return self[1]
 
 
 def sum(
@@ -160,15 +200,15 @@ def _extreme(input: Tensor, dim: Any, keepdim: bool, which: str) -> Any:
     at = one_dim(dim, len(input._sizes), which)
     expect_elements(input, at, which)
     if not input._sizes:
-        return ValuesIndices(views.clone(input), apply_full(0, (), dtypes.int64))
+        return ValuesIndices(views.clone(input), apply_full(0, (), dtypes.int64), which)
     found = op("arg" + which)
     indices = apply(found, (input,), found.attrs(dim=at))
     spread = views.unsqueeze(indices, at)
     gathered = op("gather")
     values = apply(gathered, (input, spread), gathered.attrs(dim=at))
     if keepdim:
-        return ValuesIndices(labelled(values, which), spread)
-    return ValuesIndices(labelled(views.squeeze(values, at), which), indices)
+        return ValuesIndices(labelled(values, which), spread, which)
+    return ValuesIndices(labelled(views.squeeze(values, at), which), indices, which)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -288,12 +328,12 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 def cummax(input: Tensor, dim: int) -> ValuesIndices:
     """Return the greatest element so far along dim, and its index."""
-    return ValuesIndices(*_running("cummax", input, dim))
+    return ValuesIndices(*_running("cummax", input, dim), "cummax")
 
 
 def cummin(input: Tensor, dim: int) -> ValuesIndices:
     """Return the least element so far along dim, and its index."""
-    return ValuesIndices(*_running("cummin", input, dim))
+    return ValuesIndices(*_running("cummin", input, dim), "cummin")
 
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _RESHAPE, _PERMUTE, _EXPAND, _SLICE = op("reshape"), op("permute"), op("expand"), op("slice")
 
 
-def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """Return sizes given as `f(2, 3)` or as `f((2, 3))`."""
+def sizes_of(sizes: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    """Return sizes given as `f(2, 3)`, as `f((2, 3))` or by name."""
+    if named is not None:
+        sizes = (named,)
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
     return tuple([n if type(n) is int else n.__index__() for n in sizes])
@@ -59,10 +61,10 @@ def resolved(sizes: tuple[int, ...], count: int, function: str) -> tuple[int, ..
     return sizes
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """Return the elements in another shape; a view where strides allow, else a copy."""
-    sizes = resolved(sizes_of(shape), input.numel(), "reshape")
-    return apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=sizes))
+    wanted = resolved(sizes_of(sizes, shape), input.numel(), "reshape")
+    return apply(_RESHAPE, (input,), _RESHAPE.attrs(shape=wanted))
 
 
 def view(input: Tensor, *shape: Any) -> Tensor:
@@ -144,18 +146,18 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return view(input, (*input._sizes[:at], *found, *input._sizes[at + 1 :]))
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """Return a view with the dimensions in another order."""
-    order = sizes_of(dims)
+    given = sizes_of(order, dims)
     rank = input.dim()
-    if len(order) != rank:
+    if len(given) != rank:
         raise TypeInferenceError(
-            f"permute: {len(order)} dims are given for a tensor with {rank}: "
-            f"shape {list(input._sizes)}, dims {list(order)}"
+            f"permute: {len(given)} dims are given for a tensor with {rank}: "
+            f"shape {list(input._sizes)}, dims {list(given)}"
         )
-    normal = tuple([one_dim(d, rank, "permute") for d in order])
+    normal = tuple([one_dim(d, rank, "permute") for d in given])
     if len(set(normal)) != rank:
-        raise TypeInferenceError(f"permute: dims {list(order)} repeat a dimension")
+        raise TypeInferenceError(f"permute: dims {list(given)} repeat a dimension")
     return apply(_PERMUTE, (input,), _PERMUTE.attrs(dims=normal))
 
 
@@ -212,9 +214,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return labelled(found, "unsqueeze")
 
 
-def expand(input: Tensor, *sizes: Any) -> Tensor:
+def expand(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """Return a view in which dimensions of size 1 are repeated; -1 keeps a size."""
-    wanted = sizes_of(sizes)
+    wanted = sizes_of(sizes, size)
     held = input._sizes
     lead = len(wanted) - len(held)
     if lead < 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from smelt.base import TensorBase
 from smelt.nn.parameter import Parameter
@@ -239,7 +239,7 @@ class Registration:
             module = getattr(module, name)
             if not isinstance(module, Registration):
                 raise AttributeError(f"`{name}` is not an nn.Module")
-        return module
+        return cast("Module", module)
 
     def get_parameter(self, target: str) -> Parameter:
         """Return the parameter at a dotted path; AttributeError if there is none."""

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from smelt.autograd.modes import no_grad
 from smelt.autograd.node import Handle
-from smelt.base import TensorBase
 from smelt.nn.parameter import Parameter
 from smelt.nn.registration import Registration
+from smelt.tensor import Tensor
 
 Hook = Callable[..., Any]
 _EXTRA_STATE = "_extra_state"
@@ -81,25 +81,23 @@ class StateDict(Registration):
             destination = args[0] if destination is None else destination
             prefix = args[1] if len(args) > 1 and not prefix else prefix
             keep_vars = args[2] if len(args) > 2 and not keep_vars else keep_vars
+        state: dict[str, Any] = OrderedDict() if destination is None else destination
         if destination is None:
-            destination = OrderedDict()
-            destination._metadata = OrderedDict()  # type: ignore[attr-defined]
+            state._metadata = OrderedDict()  # type: ignore[attr-defined]
         local = {"version": self._version}
-        if hasattr(destination, "_metadata"):
-            destination._metadata[prefix[:-1]] = local  # type: ignore[attr-defined]
+        if hasattr(state, "_metadata"):
+            state._metadata[prefix[:-1]] = local  # type: ignore[attr-defined]
         for hook in self._state_dict_pre_hooks.values():
             hook(self, prefix, keep_vars)
-        self._save_to_state_dict(destination, prefix, keep_vars)
+        self._save_to_state_dict(state, prefix, keep_vars)
         for name, module in self._modules.items():
             if module is not None:
-                module.state_dict(
-                    destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
-                )
+                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         for hook in self._state_dict_hooks.values():
-            replaced = hook(self, destination, prefix, local)
+            replaced = hook(self, state, prefix, local)
             if replaced is not None:
-                destination = replaced
-        return destination
+                state = replaced
+        return state
 
     def _load_from_state_dict(
         self,
@@ -137,7 +135,7 @@ class StateDict(Registration):
                     missing_keys.append(key)
                 continue
             given = state_dict[key]
-            if not isinstance(given, TensorBase):
+            if not isinstance(given, Tensor):
                 error_msgs.append(
                     f'While copying the parameter named "{key}", expected a Tensor from the '
                     f"checkpoint but received {type(given)}"

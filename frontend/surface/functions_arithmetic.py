@@ -280,6 +280,18 @@ def clamp_max_(input: Tensor, max: Operand) -> Tensor:
     return inplace.store(input, result)
 
 
+def relu(input: Tensor, *, out: Any = None) -> Tensor:
+    """Return the greater of the input and 0; NaN stays."""
+    result = arithmetic.relu(input)
+    return result if out is None else inplace.fill(out, result)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """Do `relu` in place, and return the tensor."""
+    result = arithmetic.relu(inplace.operand(input))
+    return inplace.store(input, result)
+
+
 def maximum(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """Return the greater of two elements; NaN if either is."""
     result = arithmetic.maximum(input, other)

@@ -18,31 +18,38 @@ if TYPE_CHECKING:
 
 
 def zeros(
-    *size: Size,
+    *sizes: Size,
+    size: Any = None,
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
     out: Any = None,
 ) -> Tensor:
     """Return a tensor of zeros."""
-    result = creation.zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    result = creation.zeros(
+        *sizes, size=size, dtype=dtype, device=device, requires_grad=requires_grad
+    )
     return result if out is None else inplace.fill(out, result)
 
 
 def ones(
-    *size: Size,
+    *sizes: Size,
+    size: Any = None,
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
     out: Any = None,
 ) -> Tensor:
     """Return a tensor of ones."""
-    result = creation.ones(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    result = creation.ones(
+        *sizes, size=size, dtype=dtype, device=device, requires_grad=requires_grad
+    )
     return result if out is None else inplace.fill(out, result)
 
 
 def empty(
-    *size: Size,
+    *sizes: Size,
+    size: Any = None,
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -52,7 +59,8 @@ def empty(
 ) -> Tensor:
     """Return a tensor whose elements mean nothing; smelt makes them zero."""
     result = creation.empty(
-        *size,
+        *sizes,
+        size=size,
         dtype=dtype,
         device=device,
         requires_grad=requires_grad,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: Any = None,
@@ -26,13 +27,19 @@ def rand(
 ) -> Tensor:
     """Return numbers drawn uniformly from [0, 1)."""
     result = draws.rand(
-        *size, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
+        *sizes,
+        size=size,
+        generator=generator,
+        dtype=dtype,
+        device=device,
+        requires_grad=requires_grad,
     )
     return result if out is None else inplace.fill(out, result)
 
 
 def randn(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: Any = None,
@@ -41,7 +48,12 @@ def randn(
 ) -> Tensor:
     """Return numbers drawn from the standard normal distribution."""
     result = draws.randn(
-        *size, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
+        *sizes,
+        size=size,
+        generator=generator,
+        dtype=dtype,
+        device=device,
+        requires_grad=requires_grad,
     )
     return result if out is None else inplace.fill(out, result)
 

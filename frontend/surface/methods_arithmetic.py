@@ -311,6 +311,15 @@ class ArithmeticMethods(TensorBase):
         result = arithmetic.clamp_max(inplace.operand(self, max), max)
         return inplace.store(self, result)
 
+    def relu(self: Any) -> Tensor:
+        """Return the greater of the input and 0; NaN stays."""
+        return arithmetic.relu(self)
+
+    def relu_(self: Any) -> Tensor:
+        """Do `relu` in place, and return the tensor."""
+        result = arithmetic.relu(inplace.operand(self))
+        return inplace.store(self, result)
+
     def maximum(self: Any, other: Tensor) -> Tensor:
         """Return the greater of two elements; NaN if either is."""
         return arithmetic.maximum(self, other)

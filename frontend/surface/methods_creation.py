@@ -52,3 +52,7 @@ class CreationMethods(TensorBase):
     def new_tensor(self: Any, data: Any, *, dtype: DType | None = None) -> Tensor:
         """Return a copy of data, of the dtype of the input."""
         return creation.new_tensor(self, data, dtype=dtype)
+
+    def new(self: Any, *args: Any) -> Tensor:
+        """Return a tensor of sizes, or of data, of the dtype of the input."""
+        return creation.new(self, *args)

@@ -24,9 +24,9 @@ class JoiningMethods(TensorBase):
         """Return each position of a dimension repeated in its place, alike or each by its count."""
         return joining.repeat_interleave(self, repeats, dim, output_size=output_size)
 
-    def flip(self: Any, *dims: Any) -> Tensor:
+    def flip(self: Any, *order: Any, dims: Any = None) -> Tensor:
         """Return a copy in reverse order along dims."""
-        return joining.flip(self, *dims)
+        return joining.flip(self, *order, dims=dims)
 
     def fliplr(self: Any) -> Tensor:
         """Return a copy with the second dimension reversed."""
@@ -62,9 +62,9 @@ class JoiningMethods(TensorBase):
         """Return the sum of the diagonal of a matrix."""
         return joining.trace(self)
 
-    def repeat(self: Any, *repeats: Any) -> Tensor:
+    def repeat(self: Any, *counts: Any, repeats: Any = None) -> Tensor:
         """Return a copy that repeats the input along each dimension, new ones first."""
-        return joining.repeat(self, *repeats)
+        return joining.repeat(self, *counts, repeats=repeats)
 
     def tril(self: Any, diagonal: int = 0) -> Tensor:
         """Return a copy with zeros above a diagonal."""

@@ -65,9 +65,9 @@ class ViewsMethods(TensorBase):
 
     moveaxis = movedim
 
-    def reshape(self: Any, *shape: Any) -> Tensor:
+    def reshape(self: Any, *sizes: Any, shape: Any = None) -> Tensor:
         """Return the elements in another shape; a view where strides allow, else a copy."""
-        return views.reshape(self, *shape)
+        return views.reshape(self, *sizes, shape=shape)
 
     def ravel(self: Any) -> Tensor:
         """Return the elements in one dimension."""
@@ -81,9 +81,9 @@ class ViewsMethods(TensorBase):
         """Return the input with one dimension split into several."""
         return views.unflatten(self, dim, sizes)
 
-    def permute(self: Any, *dims: Any) -> Tensor:
+    def permute(self: Any, *order: Any, dims: Any = None) -> Tensor:
         """Return a view with the dimensions in another order."""
-        return views.permute(self, *dims)
+        return views.permute(self, *order, dims=dims)
 
     def narrow(self: Any, dim: int, start: int, length: int) -> Tensor:
         """Return a view of `length` positions of one dimension, from `start` on."""
@@ -147,9 +147,9 @@ class ViewsMethods(TensorBase):
         """Return the elements in the shape of other."""
         return views.reshape_as(self, other)
 
-    def expand(self: Any, *sizes: Any) -> Tensor:
+    def expand(self: Any, *sizes: Any, size: Any = None) -> Tensor:
         """Return a view in which dimensions of size 1 are repeated; -1 keeps a size."""
-        return views.expand(self, *sizes)
+        return views.expand(self, *sizes, size=size)
 
     def expand_as(self: Any, other: Tensor) -> Tensor:
         """Return the input expanded to the shape of other."""

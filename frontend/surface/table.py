@@ -70,7 +70,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ),
         *_rows(
             "fmioI", _A.floor, _A.ceil, _A.round, _A.frac, _A.sqrt, _A.rsqrt,
-            _A.reciprocal, _A.square, _A.clamp_min, _A.clamp_max,
+            _A.reciprocal, _A.square, _A.clamp_min, _A.clamp_max, _A.relu,
         ),
         *_rows("fmo", _A.maximum, _A.minimum),
         *_rows("fm", _A.positive),
@@ -124,7 +124,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "fm", ordering.argsort, ordering.median, ordering.nonzero, ordering.argwhere,
             ordering.unique, ordering.bincount, ordering.histc,
         ),
-        *_rows("f", ordering.searchsorted, ordering.bucketize),
+        *_rows("f", ordering.searchsorted, ordering.bucketize, ordering.isin),
     ),
     "views": (
         Row(_V.transpose, "fmv", ("swapaxes", "swapdims")),
@@ -192,7 +192,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ),
         *_rows(
             "m", creation.new_zeros, creation.new_ones, creation.new_empty, creation.new_full,
-            creation.new_tensor,
+            creation.new_tensor, creation.new,
         ),
     ),
     "draws": (

@@ -15,12 +15,14 @@ from smelt import autograd
 from smelt.ir.graph import Graph, Value
 from smelt.ir.interpreter import run_graph
 from smelt.ir.registry import OPS
+from smelt.ir.types import static_shape
 from smelt.runtime.executable import DataError
 from smelt.storage import Array, Storage
 from smelt.tracing import gradients
 from smelt.tracing.build import build_graph, build_values
 
 if TYPE_CHECKING:
+    from smelt.hosted import HostedProgram
     from smelt.runtime.executable import Executable
     from smelt.tensor import Tensor
     from smelt.tracing.recorder import Recorder
@@ -53,7 +55,7 @@ class Boundary:
     backward: Graph | None
     sources: tuple[int, ...]
     wrt: tuple[int, ...]
-    _native: Executable | None = field(default=None, repr=False)
+    _native: Executable | HostedProgram | None = field(default=None, repr=False)
 
     def attach(self, recorder: Recorder, outputs: Sequence[Tensor], kept: Sequence[Array]) -> None:
         """Hang the results of a call on the tape."""
@@ -80,7 +82,9 @@ class Boundary:
                         "compute the gradient before the write, or write to a clone()."
                     )
             given = [
-                np.zeros(t.shape, t.dtype.numpy) if g is None else np.asarray(g, t.dtype.numpy)
+                np.zeros(static_shape(t.shape), t.dtype.numpy)
+                if g is None
+                else np.asarray(g, t.dtype.numpy)
                 for g, t in zip(cotangents, types)
             ]
             arrays = [_array_of(item) for item in (*saved, *given)]
@@ -91,7 +95,7 @@ class Boundary:
 
         autograd.attach(outputs, inputs, backward, self.name)
 
-    def _compiled(self) -> Executable:
+    def _compiled(self) -> Executable | HostedProgram:
         if self._native is None:
             from smelt import driver
 

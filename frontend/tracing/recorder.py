@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+from smelt.autograd.tape import requires
 from smelt.base import TensorBase, wrap_storage
 from smelt.ir import dtypes
 from smelt.ir.dtypes import DType
@@ -242,7 +243,7 @@ class Recorder:
         return slot
 
     def _bind(self, tensor: TensorBase, cell: Cell, layout: Layout) -> int:
-        requires_grad = tensor.requires_grad
+        requires_grad = requires(tensor)
         is_leaf = tensor._node is None
         key = (_INPUT, tensor.dtype, cell.index, layout, requires_grad, is_leaf)
 
@@ -398,7 +399,7 @@ class Recorder:
         """Return seed and offset (0-d int64) of the next draw, and advance the generator."""
         if id(generator) not in self._seeds:
             before = generator.get_state()
-            self.undo.append(lambda: generator.set_state(before))
+            self.undo.append(lambda: _restore(generator, before))
         seed, offset = generator.draw(words)
         seed_tensor = self._seeds.get(id(generator))
         if seed_tensor is None:
@@ -465,3 +466,7 @@ class Recorder:
     def refuse(self, what: str, remedy: str) -> NoReturn:
         """Raise the `TraceError` of something that capture cannot record."""
         raise TraceError(f"{callsite.location()}: {what}; {remedy}")
+
+
+def _restore(generator: Generator, state: Any) -> None:
+    generator.set_state(state)

@@ -23,6 +23,7 @@ from smelt.tracing.nodes import TracedNode
 from smelt.tracing.steps import InputEvent, ScalarEvent, Step
 
 if TYPE_CHECKING:
+    from smelt.hosted import HostedProgram
     from smelt.runtime.executable import Executable
     from smelt.tensor import Tensor
     from smelt.tracing.recorder import Recorder
@@ -59,7 +60,7 @@ class Segment:
 
     graph: Graph
     end: Step
-    native: Executable
+    native: Executable | HostedProgram
     created: tuple[int, ...]
     written: tuple[Written, ...]
     tape: boundary.Boundary | None

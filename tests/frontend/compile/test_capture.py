@@ -353,3 +353,18 @@ def test_an_optimiser_step_with_schedule_compiles_twice() -> None:
         step(smelt.ones(4, 3), smelt.zeros(4, 2))
         schedule.step()
     assert len(step.graphs) == 2  # without momentum buffers, then with them
+
+
+def test_library_calls_run_between_native_programs() -> None:
+    def f(x: Any) -> Any:
+        x.add_(1)
+        order = smelt.randperm(5)
+        return (x * 2)[order] + 1, order
+
+    smelt.manual_seed(3)
+    expected = f(smelt.arange(5.0))
+    smelt.manual_seed(3)
+    x = smelt.arange(5.0)
+    for a, b in zip(expected, smelt.compile(f)(x)):
+        close(a, b)
+    close(x, smelt.arange(5.0) + 1)

@@ -217,23 +217,19 @@ class _Fuser:
                 found[value] = None
         return list(found)
 
-    def joined(
-        self, part: _Part, other: _Part, largest: int = _LARGEST, sharing: bool = False
-    ) -> _Part | None:
+    def joined(self, part: _Part, other: _Part, sharing: bool = False) -> _Part | None:
         """Return the union of two groups; None where it may not or should not be.
 
         Args:
             part: a group.
             other: another one.
-            largest: how many nodes a group may have.
             sharing: whether the union must have fewer loops than the two have.
         """
-        if len(part.nodes) + len(other.nodes) > largest or self.would_loop(part, other):
+        if len(part.nodes) + len(other.nodes) > _LARGEST or self.would_loop(part, other):
             return None
         if _clash(part.plan, other.plan):
             return None
-        nodes = tuple(sorted((*part.nodes, *other.nodes), key=self.order.__getitem__))
-        group = self.planned(nodes)
+        group = self.planned(self.in_order((part, other)))
         if isinstance(group, str):
             return None
         if sharing and len(group.stages) >= _stages(part.plan) + _stages(other.plan):
@@ -241,19 +237,31 @@ class _Fuser:
         cost = seconds(group, self.machine)
         if cost > part.cost + other.cost:
             return None
-        number = part.number | other.number
-        union = _Part(nodes, group, cost, (part.needs | other.needs) & ~number, number)
-        union.reads = (part.reads | other.reads) - {part, other}
-        self.parts = [p for p in self.parts if p is not part and p is not other]
+        return self.united((part, other), group, cost)
+
+    def united(self, parts: Sequence[_Part], group: Group, cost: float) -> _Part:
+        """Replace groups by their union."""
+        number = needs = 0
+        for part in parts:
+            number |= part.number
+            needs |= part.needs
+        union = _Part(self.in_order(parts), group, cost, needs & ~number, number)
+        union.reads = {below for part in parts for below in part.reads}.difference(parts)
+        old = set(parts)
+        self.parts = [p for p in self.parts if p not in old]
         for each in self.parts:
             if each.needs & number:
                 each.needs |= union.needs | number
-            if part in each.reads or other in each.reads:
-                each.reads = (each.reads - {part, other}) | {union}
+            if not old.isdisjoint(each.reads):
+                each.reads = (each.reads - old) | {union}
         self.parts.append(union)
-        for node in nodes:
+        for node in union.nodes:
             self.part_of[node] = union
         return union
+
+    def in_order(self, parts: Sequence[_Part]) -> tuple[Node, ...]:
+        """Return the nodes of groups in the order of the graph."""
+        return tuple(sorted((n for p in parts for n in p.nodes), key=self.order.__getitem__))
 
     def would_loop(self, part: _Part, other: _Part) -> bool:
         """Tell whether some third group depends on one of two and is needed by the other."""
@@ -269,14 +277,25 @@ class _Fuser:
         needed = 0
         for part in self.parts:
             needed |= part.needs
-        union: _Part | None = None
+        waiting: list[_Part] = []
         for part in list(self.parts):
             if part.plan is None or part.number & needed or not _is_pointwise(part.plan):
                 continue
-            if union is None:
-                union = part
-            else:
-                union = self.joined(union, part, _LARGEST_SIDE_BY_SIDE) or union
+            if sum(len(p.nodes) for p in (*waiting, part)) > _LARGEST_SIDE_BY_SIDE:
+                self.join_all(waiting)
+                waiting = []
+            waiting.append(part)
+        self.join_all(waiting)
+
+    def join_all(self, parts: Sequence[_Part]) -> None:
+        """Join groups on which nothing depends, so that their union cannot depend on itself."""
+        if len(parts) < 2:
+            return
+        group = self.planned(self.in_order(parts))
+        if isinstance(group, Group):
+            cost = seconds(group, self.machine)
+            if cost <= sum(p.cost for p in parts):
+                self.united(parts, group, cost)
 
     # --- graphs of groups ---------------------------------------------------------------------
 

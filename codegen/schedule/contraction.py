@@ -135,16 +135,7 @@ class _Template:
         shape, dtype = self.shape, self.c.accumulator
         columns_left = self.names.var("column_count")
         rows_left = self.names.var("row_count")
-        column_tiles = shape.column_share // shape.columns
-        right = scratch(
-            self.names.fresh("columns"), dtype, (column_tiles, shape.depth, shape.columns)
-        )
-        # The padding keeps rows of one tile out of each other's cache sets.
-        padded = -(-shape.depth // shape.lanes) * shape.lanes + shape.lanes
-        left = scratch(
-            self.names.fresh("rows"), dtype,
-            (shape.row_block // shape.rows, shape.rows, padded),
-        )  # fmt: skip
+        right, left = self.packer.columns_buffer(), self.packer.rows_buffer()
         sums = None
         if not self.is_single:
             sums = scratch(self.names.fresh("sums"), dtype, (shape.row_share, shape.column_share))
@@ -225,7 +216,7 @@ class _Template:
         at = plus(begin, p)
 
         def term(r: Var, v: Var, lane: Var) -> Stmt:
-            a = load(block.left, i, r, at)
+            a = load(block.left, *self.packer.row_place(i, r, at))
             b = load(block.right, j, at, plus(times(v, shape.lanes), lane))
             return Accumulate(acc, (r, v, lane), "add", scalar.apply("mul", a, b))
 

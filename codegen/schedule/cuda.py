@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from smelt.codegen.schedule.analysis import Dependence, dependence, is_plain, ranges_in
-from smelt.codegen.schedule.contraction import Contraction, extent, unflattened
+from smelt.codegen.schedule.contraction import Axis, Contraction, extent, unflattened
 from smelt.codegen.schedule.rewrite import Body, simplified, with_bodies, with_buffers
 from smelt.ir import scalar
 from smelt.ir.dtypes import DType
@@ -314,6 +314,27 @@ def _combined(target: Accumulate, part: Buffer, row: _Row) -> Body:
     return (*steps, total, Barrier())
 
 
+@dataclass(frozen=True)
+class _Side:
+    """A position along a group of axes of a product.
+
+    Attributes:
+        flat: its number.
+        axes: the group.
+    """
+
+    flat: Expr
+    axes: tuple[Axis, ...]
+
+    def point(self) -> dict[Expr, Expr]:
+        """Return what each variable of the group is."""
+        return unflattened(self.flat, self.axes)
+
+    def inside(self) -> Expr:
+        """Return whether there is such a position."""
+        return below(self.flat, scalar.of_dim(extent(self.axes)))
+
+
 def contract(contraction: Contraction, names: Names) -> tuple[Stmt, ...]:
     """Return a product by tiles: a block computes 16 × 16 results from tiles in shared memory.
 
@@ -330,26 +351,22 @@ def contract(contraction: Contraction, names: Names) -> tuple[Stmt, ...]:
     rows, columns, depth = (scalar.of_dim(extent(axes)) for axes in (c.m, c.n, c.k))
     m, n = plus(times(row_tile, TILE), i), plus(times(column_tile, TILE), j)
     outer = unflattened(batch, c.batch)
+    zero = scalar.Const(0.0 if c.accumulator.is_floating_point else 0, c.accumulator)
 
-    def fill(tile: Buffer, factor: Expr, flat: tuple[Expr, Expr], sizes: tuple[Expr, Expr],
-             axes: tuple[object, object]) -> Stmt:  # fmt: skip
-        values = {**outer}
-        for position, group in zip(flat, axes):
-            values |= unflattened(position, group)  # type: ignore[arg-type]
-        inside = scalar.apply("and", below(flat[0], sizes[0]), below(flat[1], sizes[1]))
+    def fill(tile: Buffer, factor: Expr, first: _Side, second: _Side) -> Stmt:
+        values = {**outer, **first.point(), **second.point()}
         value = scalar.cast(scalar.substitute(factor, values), c.accumulator)
-        zero = scalar.Const(0.0 if c.accumulator.is_floating_point else 0, c.accumulator)
+        inside = scalar.apply("and", first.inside(), second.inside())
         return If(inside, (store(tile, (i, j), value),), (store(tile, (i, j), zero),))
 
-    left = fill(a, c.left, (m, plus(p, j)), (rows, depth), (c.m, c.k))
-    right = fill(b, c.right, (n, plus(p, i)), (columns, depth), (c.n, c.k))
+    left = fill(a, c.left, _Side(m, c.m), _Side(plus(p, j), c.k))
+    right = fill(b, c.right, _Side(n, c.n), _Side(plus(p, i), c.k))
     product = scalar.apply("mul", load(a, i, q), load(b, q, j))
     add = loop(q, TILE, [Accumulate(acc, (), "add", product)], Kind.UNROLL)
     panels = loop(p, depth, [left, right, Barrier(), add, Barrier()], step=TILE)
     point = {**outer, **unflattened(m, c.m), **unflattened(n, c.n)}
     inside = scalar.apply("and", below(m, rows), below(n, columns))
     done = If(inside, tuple(c.epilogue(point, Load(acc, ()))))
-    zero = scalar.Const(0.0 if c.accumulator.is_floating_point else 0, c.accumulator)
     thread = allocated([acc], [Store(acc, (), zero), panels, done])
     threads = for_nest([(i, TILE), (j, TILE)], thread, Kind.THREAD)
     blocks = [

@@ -1,10 +1,10 @@
 """Copy the factors of a contraction into panels in the order in which the register tiles read them.
 
-    rows[tile, r, p]            a row's summands next to each other
+    rows[tile, r, p]            a row's summands next to each other, or
+    rows[tile, p, r]            a summand's rows next to each other, as memory has them
     columns[tile, p, c]         a summand's columns next to each other
 
-Factors are read along whichever axes memory has them in order: columns are read across the lanes of
-the tile, or, where their summands lie next to each other instead, along those.
+Either factor is read across its rows or columns, or along its summands, as memory has them.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from smelt.codegen.schedule.factor import Factor, guarded
+from smelt.codegen.schedule.factor import Factor
 from smelt.codegen.schedule.product import (
-    GATHER_COST,
     Axis,
     Contraction,
-    Packing,
     Point,
     Position,
-    axis_ranges,
+    Reading,
+    columns_reading,
     extent,
     flattened,
     guess,
-    packing,
+    rows_reading,
     unflattened,
 )
 from smelt.codegen.schedule.rewrite import Body
@@ -39,6 +38,7 @@ from smelt.ir.loop.builder import (
     for_nest,
     loop,
     plus,
+    scratch,
     times,
 )
 from smelt.ir.loop.builder import guarded as under
@@ -77,22 +77,22 @@ class _Runs:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The rows, or the columns, of a contraction.
+    """The rows, or the columns, of a contraction and how they are packed.
 
     Attributes:
-        factor: what is packed.
-        packing: how it is read along the summands.
+        reading: what is read, and how.
         axes: the group of axes that tells the lines apart.
         tile: number of lines in a register tile.
+        width: number of lines that there is room for, a multiple of the lanes.
         place: where an element is packed, given tile, line and summand.
         is_whole: whether the lines fill their tiles for certain.
     """
 
-    factor: Factor
-    packing: Packing
+    reading: Reading
     axes: tuple[Axis, ...]
     tile: int
-    place: Callable[[Var, Var, Expr], Position]
+    width: int
+    place: Callable[[Expr, Expr, Expr], Position]
     is_whole: bool
 
 
@@ -110,29 +110,56 @@ class Packer:
     shape: TileShape
     names: Names
 
+    @cached_property
+    def rows_reading(self) -> Reading:
+        """How rows are read, and so how they lie."""
+        return rows_reading(self.contraction, self.shape.lanes)
+
+    def rows_buffer(self) -> Buffer:
+        """Return memory for a block of packed rows."""
+        shape = self.shape
+        tiles = shape.row_block // shape.rows
+        if self.rows_reading.across:
+            sizes = (tiles, shape.depth, _rounded(shape.rows, shape.lanes))
+        else:
+            # The padding keeps rows of one tile out of each other's cache sets.
+            sizes = (tiles, shape.rows, _rounded(shape.depth, shape.lanes) + shape.lanes)
+        return scratch(self.names.fresh("rows"), self.contraction.accumulator, sizes)
+
+    def columns_buffer(self) -> Buffer:
+        """Return memory for the packed columns of a task."""
+        shape = self.shape
+        sizes = (shape.column_share // shape.columns, shape.depth, shape.columns)
+        return scratch(self.names.fresh("columns"), self.contraction.accumulator, sizes)
+
+    def row_place(self, tile: Expr, row: Expr, summand: Expr) -> Position:
+        """Return where a row's factor is packed."""
+        return (tile, summand, row) if self.rows_reading.across else (tile, row, summand)
+
     def rows(self, buffer: Buffer, first: Expr, count: Expr, panel: Panel) -> Body:
         """Return loops that pack `count` rows of the first factor from `first` on."""
-        c, lanes = self.contraction, self.shape.lanes
-        factor = guarded(c.left, axis_ranges(c))
-        along = packing(factor, c.k, lanes, axis_ranges(c))
-        lines = _Lines(factor, along, c.m, self.shape.rows, lambda t, r, p: (t, r, p), False)
-        return self._lines(buffer, lines, first, count, panel)
+        width = _rounded(self.shape.rows, self.shape.lanes)
+        lines = _Lines(
+            self.rows_reading, self.contraction.m, self.shape.rows, width, self.row_place, False
+        )
+        return self._packed(buffer, lines, first, count, panel)
 
     def columns(self, buffer: Buffer, first: Expr, count: Expr, panel: Panel) -> Body:
         """Return loops that pack `count` columns of the second factor from `first` on."""
-        c, lanes = self.contraction, self.shape.lanes
-        factor = guarded(c.right, axis_ranges(c))
-        across = packing(factor, c.n, lanes, axis_ranges(c))
-        along = packing(factor, c.k, lanes, axis_ranges(c))
+        c, width = self.contraction, self.shape.columns
         size = extent(c.n)
-        is_whole = isinstance(size, int) and size % self.shape.columns == 0
-        if along.cost * GATHER_COST <= across.cost * 2:
-            width = self.shape.columns
-            lines = _Lines(factor, along, c.n, width, lambda t, j, p: (t, p, j), is_whole)
-            return self._lines(buffer, lines, first, count, panel)
-        return self._across(buffer, factor, across.lanes, is_whole, (first, count), panel)
+        is_whole = isinstance(size, int) and size % width == 0
+        reading = columns_reading(c, self.shape.lanes)
+        lines = _Lines(reading, c.n, width, width, lambda t, j, p: (t, p, j), is_whole)
+        return self._packed(buffer, lines, first, count, panel)
 
-    def _lines(self, buffer: Buffer, lines: _Lines, first: Expr, count: Expr, panel: Panel) -> Body:
+    def _packed(
+        self, buffer: Buffer, lines: _Lines, first: Expr, count: Expr, panel: Panel
+    ) -> Body:
+        pack = self._across if lines.reading.across else self._along
+        return pack(buffer, lines, first, count, panel)
+
+    def _along(self, buffer: Buffer, lines: _Lines, first: Expr, count: Expr, panel: Panel) -> Body:
         """Return loops over lines, each of them read along its summands."""
         tile, line = self.names.var("tile"), self.names.var("r")
         offset = plus(times(tile, lines.tile), line)
@@ -141,44 +168,38 @@ class Packer:
         def vectors(factor: Factor, lanes: int) -> Body:
             lane = self.names.var("l")
             runs = self._runs(panel, lanes, lane)
-            stored = self._stored(
-                buffer, lines.place(tile, line, runs.place), factor, {**here, **runs.at}
-            )
+            place = lines.place(tile, line, runs.place)
+            stored = self._stored(buffer, place, factor, {**here, **runs.at})
             stored = under(below(runs.place, panel.depth), stored)
             return for_nest(runs.loops, [loop(lane, lanes, stored, Kind.VECTOR)])
 
-        body = vectors(lines.factor, lines.packing.lanes)
+        body = vectors(lines.reading.factor, lines.reading.packing.lanes)
         if not lines.is_whole:
             body = (If(below(offset, count), body, vectors(self._blank, self.shape.lanes)),)
         return for_nest([(tile, divided_up(count, lines.tile)), (line, lines.tile)], body)
 
     def _across(
-        self,
-        buffer: Buffer,
-        factor: Factor,
-        lanes: int,
-        is_whole: bool,
-        columns: tuple[Expr, Expr],
-        panel: Panel,
+        self, buffer: Buffer, lines: _Lines, first: Expr, count: Expr, panel: Panel
     ) -> Body:
-        """Return loops over the summands, each of them read across its columns."""
-        first, count = columns
+        """Return loops over the summands, each of them read across its lines."""
+        lanes = lines.reading.packing.lanes
         tile, v, lane = (self.names.var(h) for h in ("tile", "v", "l"))
         inside = plus(times(v, lanes), lane)
-        offset = plus(times(tile, self.shape.columns), inside)
-        here = unflattened(plus(first, offset), self.contraction.n)
+        offset = plus(times(tile, lines.tile), inside)
+        here = unflattened(plus(first, offset), lines.axes)
 
-        def summands(value: Factor) -> Body:
-            runs = self._summands(panel, is_guarded=value.inside is not None)
-            at = {**here, **runs.at}
-            return for_nest(runs.loops, self._stored(buffer, (tile, runs.place, inside), value, at))
+        def summands(factor: Factor) -> Body:
+            runs = self._summands(panel, is_guarded=factor.inside is not None)
+            place = lines.place(tile, inside, runs.place)
+            return for_nest(runs.loops, self._stored(buffer, place, factor, {**here, **runs.at}))
 
-        body = summands(factor)
-        if not is_whole:
+        body = summands(lines.reading.factor)
+        if not lines.is_whole:
             body = (If(below(offset, count), body, summands(self._blank)),)
         vector = loop(lane, lanes, body, Kind.VECTOR)
-        tiles = divided_up(count, self.shape.columns)
-        return for_nest([(tile, tiles), (v, self.shape.columns // lanes)], [vector])
+        return for_nest(
+            [(tile, divided_up(count, lines.tile)), (v, lines.width // lanes)], [vector]
+        )
 
     @property
     def _blank(self) -> Factor:
@@ -247,3 +268,8 @@ class Packer:
         at |= {old: new for (old, _), new in zip(outer, variables)}
         at[axes[0][0]] = plus(divided(panel.begin, inner), variables[0])
         return _Runs(loops, plus(times(flattened(variables, outer), run), inside), at)
+
+
+def _rounded(count: int, step: int) -> int:
+    """Return the least multiple of `step` that is not below `count`."""
+    return -(-count // step) * step

@@ -136,6 +136,47 @@ def packing(factor: Factor, axes: tuple[Axis, ...], widest: int, ranges: Ranges)
     return best
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How the rows or the columns of a contraction are read when they are packed.
+
+    Attributes:
+        factor: what is read, with its guard taken apart.
+        across: whether vectors run across rows or columns; else along the summands.
+        packing: width and cost of the vectors.
+    """
+
+    factor: Factor
+    across: bool
+    packing: Packing
+
+
+def rows_reading(contraction: Contraction, lanes: int) -> Reading:
+    """Return how to read the rows of the first factor; they can be packed either way."""
+    ranges = axis_ranges(contraction)
+    factor = guarded(contraction.left, ranges)
+    along = packing(factor, contraction.k, lanes, ranges)
+    across = packing(factor, contraction.m, lanes, ranges)
+    if across.cost < _CLEARLY * along.cost:
+        return Reading(factor, True, across)
+    return Reading(factor, False, along)
+
+
+def columns_reading(contraction: Contraction, lanes: int) -> Reading:
+    """Return how to read the columns of the second factor.
+
+    They lie next to each other when packed, so reading along the summands scatters its stores.
+    """
+    ranges = axis_ranges(contraction)
+    factor = guarded(contraction.right, ranges)
+    across = packing(factor, contraction.n, lanes, ranges)
+    along = packing(factor, contraction.k, lanes, ranges)
+    scattered = along.cost + GATHER_COST / lanes / 2
+    if scattered < across.cost:
+        return Reading(factor, False, Packing(along.lanes, scattered))
+    return Reading(factor, True, across)
+
+
 _VECTOR, _LANE = Var("%vector"), Var("%lane")
 
 
@@ -175,8 +216,8 @@ def _memory_cost(contraction: Contraction, lanes: int) -> float:
     """Return the cost of packing both factors and of storing the results."""
     ranges = axis_ranges(contraction)
     m, n, k = (guess(extent(g)) for g in (contraction.m, contraction.n, contraction.k))
-    rows = packing(guarded(contraction.left, ranges), contraction.k, lanes, ranges)
-    columns = packing(guarded(contraction.right, ranges), contraction.n, lanes, ranges)
+    rows = rows_reading(contraction, lanes).packing
+    columns = columns_reading(contraction, lanes).packing
     # Short sides leave lanes empty.
     filled = n / (-(-n // lanes) * lanes) if n else 1.0
     batch = {v: v for v, _ in (*contraction.batch, *contraction.m)}

@@ -49,12 +49,25 @@ def run(
     run_kernel(kernel, arrays, sizes)
 
 
+def laid_out(name: str, dtype: DType, shape: tuple[int, int, int], transposed: bool) -> Buffer:
+    """Return a buffer of a stack of matrices, perhaps with columns next to each other."""
+    _, rows, columns = shape
+    strides = (rows * columns, 1, rows) if transposed else (rows * columns, columns, 1)
+    return Buffer(name, dtype, shape, strides)
+
+
 def matrices(
-    batch: int, m: int, n: int, k: int, shape: TileShape | None, dtype: DType = F32
+    batch: int,
+    m: int,
+    n: int,
+    k: int,
+    shape: TileShape | None,
+    dtype: DType = F32,
+    transposed: tuple[bool, bool, bool] = (False, False, False),
 ) -> None:
-    a = row_major_buffer("a", dtype, (batch, m, k))
-    b = row_major_buffer("b_", dtype, (batch, k, n))
-    y = row_major_buffer("y", F32, (batch, m, n))
+    a = laid_out("a", dtype, (batch, m, k), transposed[0])
+    b = laid_out("b_", dtype, (batch, k, n), transposed[1])
+    y = laid_out("y", F32, (batch, m, n), transposed[2])
 
     def epilogue(point: dict[Expr, Expr], value: Expr) -> tuple[Store, ...]:
         done = scalar.apply("max", value, Const(0.0, F32))
@@ -68,6 +81,10 @@ def matrices(
     x = rng.standard_normal((batch, m, k)).astype(dtype.numpy)
     w = rng.standard_normal((batch, k, n)).astype(dtype.numpy)
     out = np.full((batch, m, n), np.nan, np.float32)
+    x, w, out = (
+        np.ascontiguousarray(e.transpose(0, 2, 1)).transpose(0, 2, 1) if t else e
+        for e, t in zip((x, w, out), transposed)
+    )
     run(contraction, (a, b, y), [x, w, out], shape)
     expected = np.maximum(x.astype(np.float64) @ w.astype(np.float64), 0)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
@@ -76,10 +93,19 @@ def matrices(
 edges = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 17])
 
 
-@settings(max_examples=40, deadline=None)
-@given(batch=st.sampled_from([0, 1, 2]), m=edges, n=edges, k=edges, deep=st.booleans())
-def test_all_edges_of_a_matrix_product(batch: int, m: int, n: int, k: int, deep: bool) -> None:
-    matrices(batch, m, n, k, DEEP if deep else SMALL)
+@settings(max_examples=80, deadline=None)
+@given(
+    batch=st.sampled_from([0, 1, 2]),
+    m=edges,
+    n=edges,
+    k=edges,
+    deep=st.booleans(),
+    transposed=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+)
+def test_all_edges_of_a_matrix_product(
+    batch: int, m: int, n: int, k: int, deep: bool, transposed: tuple[bool, bool, bool]
+) -> None:
+    matrices(batch, m, n, k, DEEP if deep else SMALL, transposed=transposed)
 
 
 def test_blocks_chosen_for_the_machine() -> None:

@@ -78,13 +78,13 @@ def _emit_serial(frame: Frame, scope: Scope, loop: For, emit_body: EmitBody) -> 
         _emit_divergent(frame, scope, loop, bounds, emit_body)
         return
     start, stop = w.value(bounds.start), w.value(bounds.stop)
-    known = start.known is not None and stop.known is not None
-    if known and start.known + loop.step >= stop.known:  # type: ignore[operator]
-        if start.known < stop.known:  # type: ignore[operator]
+    first, end = start.known, stop.known
+    if first is not None and end is not None and first + loop.step >= end:
+        if first < end:
             emit_body(frame, scope.bind(loop.var.name, start), loop.body)
         return
     counted_loop(
-        w, loop.var.name, start, stop, loop.step, guarded=not known,
+        w, loop.var.name, start, stop, loop.step, guarded=first is None or end is None,
         body=lambda var: emit_body(frame, scope.bind(loop.var.name, var), loop.body),
     )  # fmt: skip
 

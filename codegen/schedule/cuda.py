@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from smelt.codegen.schedule.analysis import Dependence, dependence, is_plain, ranges_in
-from smelt.codegen.schedule.contraction import Axis, Contraction, extent, unflattened
+from smelt.codegen.schedule.product import Axis, Contraction, extent, unflattened
 from smelt.codegen.schedule.rewrite import Body, simplified, with_bodies, with_buffers
 from smelt.ir import scalar
 from smelt.ir.dtypes import DType

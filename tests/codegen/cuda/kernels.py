@@ -9,7 +9,7 @@ from pathlib import Path
 
 from smelt.codegen.cuda.emit import emit_kernel
 from smelt.codegen.schedule import cuda
-from smelt.codegen.schedule.contraction import Contraction
+from smelt.codegen.schedule.product import Contraction
 from smelt.ir import dtypes, scalar
 from smelt.ir.loop.builder import Names, load, store
 from smelt.ir.loop.grammar import Kernel, row_major_buffer

@@ -19,6 +19,7 @@ _LAUNCH = 3000.0
 _MEMORY = 4.0
 _CACHED = 1.0
 _PACKED_AGAIN = 2.0
+_PART = 1 << 16
 _UNKNOWN_EXTENT = 256
 _KEPT = Cost.TRANSCENDENTAL.value
 _ROW_ELEMENTS = 1 << 16
@@ -56,6 +57,9 @@ def seconds(group: Group, machine: Machine) -> float:
         if any(s.reductions for s in group.stages):
             for axis in group.outer:
                 parallel *= _extent(group.extents[axis])
+            if len(group.stages) == 1 and not stage.stores:
+                # Lowering shares a lone reduction among the workers, in parts.
+                parallel = max(parallel, _product(group, stage.axes) // _PART)
         else:
             parallel = _product(group, loops)
         total += evaluation.work / max(1, min(machine.threads, parallel))

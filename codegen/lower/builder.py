@@ -330,21 +330,38 @@ class KernelBuilder:
 
     def step(self, reduction: Reduction, inliner: Inliner) -> list[Item]:
         """Return the statements that combine one element into the accumulators."""
+        body = inliner.body(reduction.node, reduction.domain)
+        return self.combination(reduction, body, reduction.kept, inliner.bound)
+
+    def combination(
+        self,
+        reduction: Reduction,
+        parts: tuple[Expr, ...],
+        position: Sequence[Expr],
+        bound: dict[Var, Expr],
+    ) -> list[Item]:
+        """Return the statements that combine values into the accumulators at a position.
+
+        Args:
+            reduction: what is reduced.
+            parts: one value a component.
+            position: place in the accumulators.
+            bound: receives variables that the statements use, with their values.
+        """
         stage = definition(reduction.node)
         assert isinstance(stage, Stage) and stage.combine is not None, "reductions are stages"
-        body = inliner.body(reduction.node, reduction.domain)
         buffers = self.stored[reduction.node.outputs[0]]
-        position: tuple[Expr, ...] = reduction.kept
+        place = tuple(position)
         if len(buffers) == 1 and stage.combine.name in _SIMPLE_MONOIDS:
-            return [Accumulate(buffers[0], position, stage.combine.name, body[0])]
+            return [Accumulate(buffers[0], place, stage.combine.name, parts[0])]
         values: dict[Expr, Expr] = {}
-        for k, (buffer, expr) in enumerate(zip(buffers, body)):
+        for k, (buffer, expr) in enumerate(zip(buffers, parts)):
             before = self.names.var("before", buffer.dtype)
-            inliner.bound[before] = Load(buffer, position)
+            bound[before] = Load(buffer, place)
             values[left(k, buffer.dtype)] = before
             values[right(k, buffer.dtype)] = expr
         return [
-            Store(b, position, scalar.substitute(e, values))
+            Store(b, place, scalar.substitute(e, values))
             for b, e in zip(buffers, stage.combine.combine)
         ]
 

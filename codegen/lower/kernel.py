@@ -22,6 +22,7 @@ from smelt.codegen.lower.builder import (
 )
 from smelt.codegen.lower.contraction import contracted
 from smelt.codegen.lower.nest import Item, Loop, nest
+from smelt.codegen.lower.partial import in_parts, with_parts
 from smelt.codegen.lower.split import with_split_axes
 from smelt.codegen.target import Target
 from smelt.ir.errors import LoweringError
@@ -68,11 +69,16 @@ def lower_group(
         raise LoweringError(f"{name}: {group}")
     if group.contraction is None:
         group = with_split_axes(group)
+    parts = None if _is_precise(group) else with_parts(group, target)
+    if parts is not None:
+        group = parts[0]
     builder = KernelBuilder(region, group, strides)
     if group.nest is not None:
         body = _own_nest(builder, group.nest)
     elif group.contraction is not None:
         body = contracted(builder, target)
+    elif parts is not None:
+        body = in_parts(builder, parts[1])
     elif any(s.reductions for s in group.stages):
         body = _staged(builder)
     else:

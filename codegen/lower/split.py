@@ -45,7 +45,7 @@ def with_split_axes(group: Group) -> Group:
         parts[axis] = digits
     if not values:
         return group
-    return _rewritten(group, values, parts, extents)
+    return rewritten(group, values, parts, extents)
 
 
 def _divisors(group: Group) -> dict[Var, set[int]]:
@@ -89,12 +89,20 @@ def _radix(extent: int | Dim, divisors: set[int]) -> tuple[int, ...] | None:
     return tuple(high // low for low, high in reversed(list(itertools.pairwise(chain))))
 
 
-def _rewritten(
+def rewritten(
     group: Group,
     values: Mapping[Expr, Expr],
     parts: Mapping[Var, tuple[Var, ...]],
     extents: Mapping[Var, int | Dim],
 ) -> Group:
+    """Return a plan over other axes.
+
+    Args:
+        group: the plan.
+        values: what each axis that goes is, over those that replace it.
+        parts: for each axis of the plan, the axes that stand in its place.
+        extents: extent of each axis of the result.
+    """
     ranges = ranges_of(extents)
 
     def moved(point: Point) -> Point:

@@ -9,7 +9,7 @@ from smelt.ir.loop.grammar import Alloc, For, walk
 from smelt.ir.loop.printer import print_kernel
 from smelt.passes import pipeline
 
-from tests.codegen.lower.lowering import check, f32, i64, launches, single
+from tests.codegen.lower.lowering import check, f32, i64, launches, lowered, single
 from tests.codegen.lower.networks import block, momentum_step, with_gradients
 
 
@@ -110,3 +110,23 @@ def test_equal_groups_share_a_kernel() -> None:
     program = check(graph)
     assert len(launches(program)) == 2
     assert len(program.kernels) == 1
+
+
+def test_long_reductions_are_shared_among_workers() -> None:
+    b = GraphBuilder("long")
+    x = b.input(f32(512, 1024))
+    total = b.sum(b("mul", x, x), (0, 1))
+    (kernel,) = lowered(b.finish([total, b("argmax", x, dim=None)])).kernels
+    partial = [p for p in kernel.params if p.name.startswith("partial")]
+    assert len(partial) == 3  # of the sum, and of value and index of the maximum
+    assert sum(isinstance(s, For) for s in kernel.body) == 1
+
+
+def test_axes_are_split_where_indices_would_divide() -> None:
+    b = GraphBuilder("heads")
+    x, y = b.input(f32(2, 4, 8, 16)), b.input(f32(16, 64))
+    joint = b.reshape(b.permute(x, (0, 2, 1, 3)), (16, 64))
+    (kernel,) = check(b.finish([b("add", joint, y)])).kernels
+    text = print_kernel(kernel)
+    assert "//" not in text
+    assert "%" not in text

@@ -165,7 +165,7 @@ def trace(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) -> A
         kwargs: likewise, by name.
 
     Returns:
-        A graph whose inputs are the tensors that were met, in the order met, and whose outputs
+        A graph whose inputs are the arguments and then the other tensors met, and whose outputs
         are the tensors returned, then the new contents of each storage that was written.
 
     Raises:
@@ -178,6 +178,8 @@ def trace(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) -> A
     recorder = Recorder(root())
     mode.tracer = recorder
     try:
+        for argument in leaves_of((args, kwargs)):
+            recorder.slot(argument)  # so that the graph's inputs are in the order of arguments
         result: Any = function(*args, **kwargs)
         outputs = [recorder.slot(t) for t in leaves_of(result)]
     except BaseException as error:

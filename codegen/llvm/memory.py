@@ -18,6 +18,7 @@ from smelt.codegen.llvm.values import (
     Operand,
     Value,
     integer_constant,
+    is_float,
     mangled,
     memory_type,
     vector_type,
@@ -162,8 +163,21 @@ def _store_row(
         w.line(f"store {row.typed}, {at.typed}, align {size}")
         return
     active = _row_mask(w, scope, lanes, backwards=backwards)
+    if not is_float(element) and size < 8:
+        active = _unforeseen(w, memory.pointer, active)
     name = f"llvm.masked.store.{mangled(element, lanes)}.p0"
     w.perform(name, row, at, Value(str(size), "i32"), active)
+
+
+def _unforeseen(w: Writer, pointer: Value, mask: Value) -> Value:
+    """Return `mask` as LLVM cannot know it.
+
+    LLVM 20 stores a truncated vector under a constant mask of one lane at the width from before the
+    truncation (X86, AVX-512), over the neighbours. The sign of an address is never set.
+    """
+    address = w.emit(f"ptrtoint {pointer.typed} to i64", "i64", 0, "address")
+    never = w.compare("slt", address, ZERO)
+    return w.binary("or", mask, w.spread(never, mask.lanes))
 
 
 def under_mask_of(w: Writer, scope: Scope, lanes: int) -> Value | None:

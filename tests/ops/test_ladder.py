@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from smelt.ir import registry
+from smelt.ir import dtypes, registry
 from smelt.ir.interpreter import run_graph
 from smelt.ir.loop.interpreter import run_program
 from smelt.ir.op import Call, Decompose, Lower, OpDef, Sample
@@ -103,3 +103,18 @@ def test_division_by_zero_is_found_in_machine_code(name: str) -> None:
     program = scheduled(lowered(graph, native.best()), native.best())
     found = native.run(program, graph.arrays, native.best())
     assert (found.code, found.value) == (INTEGER_DIVISION_BY_ZERO, 5)
+
+
+def test_narrow_results_end_where_they_end() -> None:
+    """The last vector of each result has from one lane to all; nothing beyond it is written."""
+    narrow = (dtypes.int8, dtypes.int32, dtypes.bfloat16, dtypes.bool_)
+    drawn = np.arange(1, 34, dtype=np.int64)
+    chosen = [(drawn[:n], dtype) for dtype in narrow for n in (1, 9, 15, 17, 33)]
+    graph = batch("cast", [(registry.OPS["cast"], Sample((x,), {"dtype": d})) for x, d in chosen])
+    room = [np.full(64, 77).astype(d.numpy) for _, d in chosen]
+    outputs = [space[: len(x)] for space, (x, _) in zip(room, chosen)]
+    program = scheduled(lowered(graph, native.best()), native.best())
+    native.run(program, graph.arrays, native.best(), outputs)
+    for space, (x, dtype) in zip(room, chosen):
+        assert np.array_equal(space[: len(x)], x.astype(dtype.numpy)), (dtype, len(x))
+        assert np.array_equal(space[len(x) :], np.full(64 - len(x), 77).astype(dtype.numpy))

@@ -224,8 +224,9 @@ class Packer:
     def _inner(self) -> int | None:
         """Points of all axes of summands but the first; None where no panel holds whole runs."""
         inner = extent(self.contraction.k[1:])
-        known = isinstance(inner, int) and inner > 0
-        return inner if known and self.shape.depth % inner == 0 else None
+        if isinstance(inner, int) and inner > 0 and self.shape.depth % inner == 0:
+            return inner
+        return None
 
     def _summands(self, panel: Panel, is_guarded: bool) -> _Runs:
         """Return loops over the summands of a panel, one by one.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from smelt.codegen.schedule.analysis import (
     Dependence,
@@ -167,6 +168,10 @@ class _Scheduler:
             stmts = vectorise(replace(last, body=body), lanes, self.names, before)
             return self.spread(nest.loops[:-1], kinds[:-1], stmts, whole, top)
         body = self.block(nest.body, known, top=False)
+        free = sum(1 for _ in takewhile(lambda k: k is Dependence.INDEPENDENT, kinds))
+        if all(k is Dependence.REDUCTION for k in kinds[free:]):
+            body = blocked(nest.loops[free:], body, self.names)
+            return self.given_out(nest.loops[:free], kinds[:free], body, whole, top)
         return self.given_out(nest.loops, kinds, body, whole, top)
 
     def spread(

@@ -266,3 +266,67 @@ def test_symbolic_reduction(n: int) -> None:
     add = Accumulate(acc, (), "add", load(x, R))
     body = allocated([acc], [store(acc, [], ZERO), loop(R, size, [add]), store(y, [0], load(acc))])
     check(written("total", (x, y), body, sizes=("n",)), sizes={"n": n})
+
+
+@pytest.mark.parametrize("n", [1, 513, 1300])
+def test_long_sums_around_other_loops_are_cut_into_blocks(n: int) -> None:
+    x, y = flat("x", n * 6), flat("y", 6)
+    acc, row = local("acc", F32, (6,)), Var("row", F32)
+    k = Var("k")
+    product = scalar.apply("mul", row, load(x, plus(times(R, 6), J)))
+    inner = loop(J, 6, [Accumulate(acc, (J,), "add", product)])
+    add = Let(row, load(x, times(R, 6)), (inner,))
+    body = allocated(
+        [acc],
+        [
+            loop(k, 6, [store(acc, [k], ZERO)]),
+            loop(R, n, [add]),
+            loop(P, 6, [store(y, [P], load(acc, P))]),
+        ],
+    )
+    scheduled = check(written("row", (x, y), body))
+    assert ("acc_level" in print_kernel(scheduled)) == (n > 512)
+
+
+def test_short_outer_loops_are_shared_together() -> None:
+    x, y = flat("x", 3 * 7 * 40 * 200), flat("y", 3 * 7 * 200)
+    acc = local("acc", F32, ())
+    k, row = Var("k"), plus(times(plus(times(P, 7), J), 200), R)
+    place = plus(times(plus(times(plus(times(P, 7), J), 40), k), 200), R)
+    column = allocated(
+        [acc],
+        [
+            store(acc, [], ZERO),
+            loop(k, 40, [Accumulate(acc, (), "add", scalar.apply("exp", load(x, place)))]),
+            store(y, [row], load(acc)),
+        ],
+    )
+    kernel = written("shared", (x, y), for_nest([(P, 3), (J, 7), (R, 200)], column))
+    scheduled = schedule_kernel(kernel, NARROW)
+    verify_kernel(scheduled)
+    (outer,) = scheduled.body
+    assert isinstance(outer, For)
+    assert outer.kind is Kind.PARALLEL and outer.stop == scalar.integer(21)
+
+
+def test_one_worker_needs_no_parallel_loops() -> None:
+    x, y = flat("x", 1 << 20), flat("y", 1 << 20)
+    body = (loop(P, 1 << 20, [store(y, [P], scalar.apply("exp", load(x, P)))]),)
+    kernel = written("exp", (x, y), body)
+    assert Kind.PARALLEL in kinds(schedule_kernel(kernel, NARROW))
+    assert Kind.PARALLEL not in kinds(schedule_kernel(kernel, NARROW.with_threads(1)))
+
+
+def test_small_kernels_stay_on_one_core() -> None:
+    x, y = flat("x", 1000), flat("y", 1000)
+    kernel = written(
+        "neg", (x, y), (loop(P, 1000, [store(y, [P], scalar.apply("neg", load(x, P)))]),)
+    )
+    assert Kind.PARALLEL not in kinds(schedule_kernel(kernel, NARROW))
+
+
+def test_scheduled_kernels_stay_as_they_are() -> None:
+    x, y = flat("x", 64), flat("y", 64)
+    body = (loop(P, 64, [store(y, [P], scalar.apply("neg", load(x, P)))]),)
+    once = schedule_kernel(written("neg", (x, y), body), NARROW)
+    assert schedule_kernel(once, NARROW).body == once.body

@@ -183,6 +183,14 @@ class Attributes(Operators):
         """Return the kind and number of the device, as DLPack numbers them."""
         return (1, 0)
 
+    def __copy__(self: Self) -> Tensor:
+        fresh = object.__new__(type(self))
+        self._concrete("copy() makes another tensor of its storage")
+        fresh.__dict__.update(self.__dict__, _own_storage=self._storage, _own_layout=self._layout)
+        fresh._own_version = self._version_counter
+        fresh._accumulator = fresh._trace = None
+        return fresh
+
     def __deepcopy__(self: Self, memo: dict[int, Any]) -> Tensor:
         if id(self) in memo:
             return memo[id(self)]

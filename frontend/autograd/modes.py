@@ -15,6 +15,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Mode:
     """A context that also decorates functions, generator functions among them."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a context; given a function, as by `@no_grad` without a call, decorate it."""
+        if args and callable(args[0]):
+            return cls()(args[0])
+        return super().__new__(cls)
+
     def __enter__(self) -> None:
         raise AssertionError("a mode says how it is entered")
 

@@ -51,7 +51,8 @@ def topk(
     if input.dim() == 0:
         return sort(input)
     found = op("topk")
-    return ValuesIndices(*apply(found, (input,), found.attrs(k=k, dim=at, largest=largest)), "topk")
+    values, indices = apply(found, (input,), found.attrs(k=k, dim=at, largest=largest))
+    return ValuesIndices(values, indices, "topk")
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:

@@ -328,12 +328,14 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 def cummax(input: Tensor, dim: int) -> ValuesIndices:
     """Return the greatest element so far along dim, and its index."""
-    return ValuesIndices(*_running("cummax", input, dim), "cummax")
+    values, indices = _running("cummax", input, dim)
+    return ValuesIndices(values, indices, "cummax")
 
 
 def cummin(input: Tensor, dim: int) -> ValuesIndices:
     """Return the least element so far along dim, and its index."""
-    return ValuesIndices(*_running("cummin", input, dim), "cummin")
+    values, indices = _running("cummin", input, dim)
+    return ValuesIndices(values, indices, "cummin")
 
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:

@@ -180,6 +180,12 @@ def test_modes() -> None:
         assert not (x * 2).requires_grad
     assert (x * 2).requires_grad
 
+    @smelt.no_grad
+    def triple(t):
+        return t * 3
+
+    assert not triple(x).requires_grad
+
     @smelt.no_grad()
     def steps():
         yield (x * 2).requires_grad

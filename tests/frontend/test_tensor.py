@@ -118,6 +118,13 @@ def test_deepcopy_keeps_sharing_and_gradients() -> None:
         copy.deepcopy(x * 2)
 
 
+def test_copy_shares_the_storage() -> None:
+    x = smelt.ones(2)
+    y = copy.copy(x)
+    y.add_(1)
+    assert x.tolist() == [2, 2] and y is not x
+
+
 def test_pickle() -> None:
     for x in (
         smelt.arange(6).reshape(2, 3).t(),

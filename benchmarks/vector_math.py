@@ -1,20 +1,20 @@
 """Test vector maths on all 2**32 single-precision numbers against double precision.
 
-    python -m benchmarks.vector_math [exp log …] [--threads 2] [--level avx2] [--output FILE]
+    python -m benchmarks.vector_math [exp log …] [--threads 2] [--level avx2] [--record FILE]
 
 For each unary function, every float32 is computed by smelt's machine code and by NumPy in float64.
 Printed is a row of the table in docs/vector_math.md: the greatest error in units in the last place
 of the correctly rounded result, where it occurs, how many results are not the correctly rounded
-one, and how many have another NaN, infinity or sign of zero than NumPy. Takes minutes a function.
+one, how many have another NaN, infinity or sign of zero than NumPy, and how many numbers were tried
+(`--runs` tries fewer). `--record` puts the rows into that file. Takes minutes a function.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ from smelt.runtime.signature import signature_of
 
 CHUNK = 1 << 16
 RUN = 1 << 22
+ALL_RUNS = (1 << 32) // RUN
+HEADING = "| function | max ulp | at | not correctly rounded | special values wrong | tried |"
 UNARY = tuple(name for name in FUNCTIONS if SCALAR_OPS[name].arity == 1)
 
 
@@ -107,21 +109,33 @@ def _errors(op: str, x: Any, found: Any) -> Result:
     return Result(float(distance[worst]), float(x[where[worst]]), int(counted.sum()), special)
 
 
-def measure(op: str, target: Target, threads: int) -> Iterator[str]:
-    """Yield the rows of a function."""
+def measure(op: str, target: Target, threads: int, runs: int) -> str:
+    """Return the row of a function."""
     code = function(op, target)
-    start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        parts = pool.map(lambda begin: compare(op, code, begin), range(0, 1 << 32, RUN))
+        begins = range(0, 1 << 32, (1 << 32) // runs)
         result = Result()
-        for part in parts:
+        for part in pool.map(lambda begin: compare(op, code, begin), begins):
             result = result.joined(part)
-    seconds = time.perf_counter() - start
-    share = 100.0 * result.inexact / 2**32
-    yield (
+    tried = "all" if runs == ALL_RUNS else f"{runs * RUN:,}"
+    share = 100.0 * result.inexact / (runs * RUN)
+    return (
         f"| {op} | {result.worst:.3f} | {result.at!r} | {share:.2f} % | {result.special} | "
-        f"{seconds:.0f} s |"
+        f"{tried} |"
     )
+
+
+def record(row: str, path: Path) -> None:
+    """Put a row into the table of a file, in place of the function's old one."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = lines.index(HEADING)
+    op = row.split("|")[1]
+    for number in range(first, len(lines)):
+        if lines[number].startswith(f"|{op}|"):
+            lines[number] = row
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            return
+    raise SystemExit(f"{path} has no row for{op}")
 
 
 def main() -> None:
@@ -129,19 +143,18 @@ def main() -> None:
     parser.add_argument("functions", nargs="*", default=UNARY, metavar="function")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--level", default="", help="avx512, avx2 or sse2; default: the host's")
-    parser.add_argument("--output", help="file to which rows are appended")
+    parser.add_argument("--runs", type=int, default=ALL_RUNS, help="of 2**22 numbers each")
+    parser.add_argument("--record", type=Path, help="file whose table receives the rows")
     options = parser.parse_args()
     target = host(1)
     if options.level:
         target = narrowed(target, options.level)
-    heading = "| function | max ulp | at | not correctly rounded | special values wrong | time |"
-    print(heading, "|---|---|---|---|---|---|", sep="\n")
+    print(HEADING, "|---|---|---|---|---|---|", sep="\n")
     for op in options.functions:
-        for row in measure(op, target, options.threads):
-            print(row, flush=True)
-            if options.output:
-                with open(options.output, "a", encoding="utf-8") as file:
-                    file.write(row + "\n")
+        row = measure(op, target, options.threads, options.runs)
+        print(row, flush=True)
+        if options.record is not None:
+            record(row, options.record)
 
 
 if __name__ == "__main__":

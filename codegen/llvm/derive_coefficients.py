@@ -105,8 +105,8 @@ def _fits() -> list[Fit]:
         Fit("ASIN", "(asin(x) / x - 1) / x**2 in x**2, x <= 0.5",
             _root(lambda x: (mp.asin(x) / x - 1) / x**2, mp.mpf(1) / 6),
             (mp.mpf(0),) * 2, (mp.mpf("0.2501"),) * 2, (6, 14)),
-        Fit("ERF", "erf(x) / x in x**2, x <= 0.85",
-            _root(lambda x: mp.erf(x) / x, 2 / mp.sqrt(mp.pi)),
+        Fit("ERF", "erf(x) / x - 1 in x**2, x <= 0.85",
+            _root(lambda x: mp.erf(x) / x - 1, 2 / mp.sqrt(mp.pi) - 1),
             (mp.mpf(0),) * 2, (mp.mpf("0.7226"),) * 2, (7, 13)),
     ]  # fmt: skip
     for index, (scale, last) in enumerate(zip(ERFC_SCALES, (10.3, 28.0))):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,18 +20,23 @@ from tests.codegen.llvm.test_scalar_ops import together
 
 F32, F64 = dtypes.float32, dtypes.float64
 
-# Bounds in units in the last place, single precision against double: those of docs/vector_math.md.
-BOUNDS: dict[str, float] = {
-    "exp": 1.5, "expm1": 2.0, "exp2": 1.5, "log": 1.5, "log2": 2.0, "log10": 2.0, "log1p": 1.5,
-    "sin": 2.0, "cos": 2.0, "tan": 3.0, "asin": 2.5, "acos": 2.0, "atan": 2.0, "atan2": 2.5,
-    "sinh": 2.0, "cosh": 2.0, "tanh": 2.0, "asinh": 2.5, "acosh": 2.5, "atanh": 2.5, "erf": 2.0,
-    "erfc": 4.0, "pow": 1.0,
-}  # fmt: skip
+DOCUMENT = Path(__file__).parents[3] / "docs" / "vector_math.md"
+
+
+@cache
+def documented(precision: str) -> dict[str, float]:
+    """Return the errors that the document states for single or double precision."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    section = text.split(f"## Errors in {precision} precision")[1].split("##")[0]
+    found = re.findall(r"^\| (\w+) \| (\d+\.\d+) \|", section, re.MULTILINE)
+    found += re.findall(r"`(\w+)` (\d+\.\d+)", section)
+    return {name: float(number) for name, number in found}
 
 
 def test_every_transcendental_is_there() -> None:
     wanted = {n for n, rule in SCALAR_OPS.items() if rule.cost is Cost.TRANSCENDENTAL}
-    assert wanted == set(FUNCTIONS) == set(BOUNDS)
+    assert wanted == set(FUNCTIONS)
+    assert wanted == set(documented("single")) == set(documented("double"))
 
 
 @pytest.mark.parametrize("level", native.targets())
@@ -94,7 +101,8 @@ def test_single_precision_error(level: str) -> None:
         with np.errstate(all="ignore"):
             wide = scalar_reference.evaluate(op, *(a.astype(np.float64) for a in g))
         worst = float(errors(got, wide, F32).max())
-        assert worst <= BOUNDS[op], f"{op}: {worst} ulp"
+        # What was tried for the document holds these samples, or many like them.
+        assert worst <= documented("single")[op] + 0.5, f"{op}: {worst} ulp"
 
 
 @pytest.mark.parametrize("op", FUNCTIONS)
@@ -125,13 +133,11 @@ def test_double_precision_error(op: str) -> None:
                 continue
             exponent = max(int(mp.floor(mp.log(abs(wanted), 2))), -1022)
             worst = max(worst, float(abs(result - wanted) / mp.mpf(2) ** (exponent - 52)))
-    assert worst <= 4.0, f"{worst} ulp"
+    assert worst <= documented("double")[op] + 0.5, f"{worst} ulp"
 
 
 def test_coefficients_are_those_of_the_derivation() -> None:
     pytest.importorskip("mpmath")
-    from pathlib import Path
-
     from smelt.codegen.llvm import derive_coefficients, vector_math_coefficients
 
     path = Path(str(vector_math_coefficients.__file__))

@@ -278,7 +278,9 @@ class CopyNode(Node):
     __slots__ = ("_placement",)
 
     def __init__(self, base: TensorBase, view: TensorBase, value: TensorBase) -> None:
-        super().__init__("copy_slices", (edge_of(base), edge_of(value)))
+        # A write to all elements leaves nothing of what was there before.
+        covers = view._layout.size == base._layout.size
+        super().__init__("copy_slices", (None if covers else edge_of(base), edge_of(value)))
         self._placement = Placement(base, view)
 
     def name(self) -> str:

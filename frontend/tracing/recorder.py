@@ -306,12 +306,16 @@ class Recorder:
         )
 
     def _scatter(self, slot: int, value: int, cell: Cell, layout: Layout) -> int:
+        offset = layout.offset + cell.base
+        if offset == 0 and layout.is_contiguous and layout.size == cell.size:
+            # All of it is overwritten, so that nothing depends on what was there.
+            return self._raw("reshape", (value,), shape=(cell.size,))
         return self._raw(
             "as_strided_scatter",
             (slot, value),
             sizes=layout.sizes,
             strides=layout.strides,
-            offset=layout.offset + cell.base,
+            offset=offset,
         )
 
     def _raw(self, name: str, slots: tuple[int, ...], **attributes: Any) -> int:

@@ -158,5 +158,6 @@ def _staged(builder: KernelBuilder) -> tuple[Stmt, ...]:
 
 
 def _is_precise(group: Group) -> bool:
+    """Tell whether the order of some sum matters; nothing but sums is ever contracted."""
     found = (definition(n) for n in group.nodes)
-    return any(isinstance(s, Stage) and not s.reassociate for s in found)
+    return any(isinstance(s, Stage) and s.reduce_axes and not s.reassociate for s in found)

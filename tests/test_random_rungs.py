@@ -35,14 +35,14 @@ class Together:
     texts: tuple[str, ...]
 
 
-def drawn(number: int) -> list[Case]:
+def drawn(number: int, each: int = 2, most: int = 5) -> list[Case]:
     """Draw cases; each batch ends its graphs with other primitives, so that all occur."""
     kept: list[Case] = []
     found: list[Case] = []
     share = PRIMITIVES[number::BATCHES]
 
     @settings(
-        max_examples=6,
+        max_examples=each + 4,
         derandomize=True,
         database=None,
         deadline=None,
@@ -52,21 +52,21 @@ def drawn(number: int) -> list[Case]:
         found.append(case)
 
     for op in share:
-        given(graphs(last=op, most=5, special=False))(collect)()
+        given(graphs(last=op, most=most, special=False))(collect)()
         # The first that Hypothesis draws are the simplest.
-        kept += found[-2:]
+        kept += found[-each:]
         found.clear()
     return kept
 
 
 @cache
-def together(number: int) -> Together:
+def together(number: int, each: int = 2, most: int = 5) -> Together:
     builder = GraphBuilder(f"random_{number}")
     arrays: list[np.ndarray[Any, Any]] = []
     outputs: list[Any] = []
     texts: list[str] = []
     slices: list[slice] = []
-    for case in drawn(number):
+    for case in drawn(number, each, most):
         inputs = [builder.input(v.type) for v in case.graph.inputs]
         results = builder.inline(case.graph, inputs)
         slices.append(slice(len(outputs), len(outputs) + len(results)))
@@ -79,8 +79,7 @@ def together(number: int) -> Together:
     return Together(batch, expected, tuple(texts))
 
 
-def check(number: int, found: tuple[Any, ...]) -> None:
-    case = together(number)
+def check(case: Together, found: tuple[Any, ...]) -> None:
     for mine, theirs, text in zip(found, case.expected, case.texts, strict=True):
         assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape), text
         if not dtypes.of_numpy(theirs.dtype).is_floating_point:
@@ -97,22 +96,33 @@ BATCH = pytest.mark.parametrize("number", range(BATCHES))
 
 @BATCH
 def test_loop_interpreter(number: int) -> None:
-    batch = together(number).batch
+    case = together(number)
+    batch = case.batch
     with np.errstate(all="ignore"):
-        check(number, run_program(lowered(batch, native.best()), batch.arrays))
+        check(case, run_program(lowered(batch, native.best()), batch.arrays))
 
 
 @BATCH
 def test_machine_code(number: int) -> None:
-    batch = together(number).batch
+    case = together(number)
+    batch = case.batch
     program = scheduled(lowered(batch, native.best()), native.best())
-    check(number, native.run(program, batch.arrays, native.best()))
+    check(case, native.run(program, batch.arrays, native.best()))
 
 
 @BATCH
 def test_machine_code_after_the_passes(number: int) -> None:
-    batch = together(number).batch
-    check(number, native.run(optimised(batch, native.best()), batch.arrays, native.best()))
+    case = together(number)
+    batch = case.batch
+    check(case, native.run(optimised(batch, native.best()), batch.arrays, native.best()))
+
+
+@pytest.mark.deep
+@BATCH
+def test_many_more_graphs(number: int) -> None:
+    case = together(number, each=12, most=8)
+    batch = case.batch
+    check(case, native.run(optimised(batch, native.best()), batch.arrays, native.best()))
 
 
 def test_a_check_on_a_value_of_one_element_shares_its_kernel() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,21 +77,30 @@ def check_values(op: OpDef, sample: Sample, twin: Twin) -> None:
         compare(mine, theirs, describe(op, sample))
 
 
-def check_gradients(op: OpDef, sample: Sample, twin: Twin) -> None:
-    """Compare the gradients by every floating-point operand, at kinks and odd values too."""
+def check_gradients(op: OpDef, sample: Sample, twin: Twin, held: Sequence[int] = ()) -> None:
+    """Compare the gradients by floating-point operands, at kinks and odd values too.
+
+    Args:
+        op: the op.
+        sample: one of its samples.
+        twin: what PyTorch has for it.
+        held: numbers of operands by which PyTorch does not differentiate.
+    """
     mine = evaluate(op, op.attrs(**sample.attrs), sample.operands)
     draw = np.random.default_rng(7)
     seeds = [np.asarray(draw.normal(size=y.shape)).astype(y.dtype) for y in mine if is_float(y)]
     tensors = [to_torch(a) for a in sample.operands]
-    xs = [t.requires_grad_() for t in tensors if t.is_floating_point()]
+    floating = [k for k, t in enumerate(tensors) if t.is_floating_point()]
+    wrt = [k for k in floating if k not in held]
+    xs = [tensors[k].requires_grad_() for k in wrt]
     if not xs or not seeds:
         return
     ys = [y for y in as_tuple(twin(dict(sample.attrs), *tensors)) if y.is_floating_point()]
     expected = torch.autograd.grad(ys, xs, [to_torch(s) for s in seeds], allow_unused=True)
-    found = _gradients(op, sample, seeds)
-    for k, (gradient, x, theirs) in enumerate(zip(found, xs, expected, strict=True)):
+    found = dict(zip(floating, _gradients(op, sample, seeds), strict=True))
+    for k, x, theirs in zip(wrt, xs, expected, strict=True):
         theirs = torch.zeros_like(x) if theirs is None else theirs
-        compare(gradient, theirs, f"{describe(op, sample)}: gradient {k}")
+        compare(found[k], theirs, f"{describe(op, sample)}: gradient by operand {k}")
 
 
 def _gradients(op: OpDef, sample: Sample, seeds: list[Array]) -> tuple[Array, ...]:

@@ -12,29 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 from smelt.ir import registry
-from smelt.ir.builder import GraphBuilder
 from smelt.ir.evaluate import evaluate
-from smelt.ir.interpreter import run_graph
 from smelt.ir.op import NoVjp, OpDef, Sample
 
-from tests.graphs import type_of
-
 torch = pytest.importorskip("torch")
+
+from tests.parity.twins import (  # noqa: E402
+    Twin,
+    check_gradients,
+    check_values,
+    to_numpy,
+    to_torch,
+)
+
 F = torch.nn.functional
 
 Attrs = Mapping[str, Any]
-Twin = Callable[..., Any]
-
-
-def to_torch(array: np.ndarray[Any, Any]) -> Any:
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.astype(np.float32)).to(torch.bfloat16)
-    return torch.from_numpy(np.array(array, order="C"))
-
-
-def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
-    tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _conv(a: Attrs, x: Any, w: Any) -> Any:
@@ -225,58 +218,16 @@ def _has_gradient_in_torch(op: OpDef, sample: Sample) -> bool:
     return index.shape == src.shape and (sample.differentiable or op.name == "scatter_add")
 
 
-def _tolerance(dtype: np.dtype[Any]) -> float:
-    if dtype.itemsize == 2:
-        return 2e-2
-    return 2e-5 if dtype == np.float32 else 1e-9
-
-
-def compare(found: Any, expected: Any, narrowest: np.dtype[Any], where: str) -> None:
-    mine = np.asarray(found, np.float64)
-    theirs = np.asarray(to_numpy(expected), np.float64)
-    assert mine.shape == theirs.shape, where
-    tolerance = _tolerance(narrowest)
-    np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance, err_msg=where)
-
-
-def _narrowest(sample: Sample) -> np.dtype[Any]:
-    floats = [a.dtype for a in sample.operands if type_of(a).dtype.is_floating_point]
-    return min(floats, key=lambda d: d.itemsize) if floats else np.dtype(np.float64)
-
-
-def _samples(op: OpDef) -> list[tuple[str, Sample]]:
-    return [
-        (f"{op.name} {[str(type_of(a)) for a in s.operands]} {dict(s.attrs)}", s)
-        for s in op.samples()
-        if _taken_by_torch(op, s)
-    ]
+def _samples(op: OpDef) -> list[Sample]:
+    return [s for s in op.samples() if _taken_by_torch(op, s)]
 
 
 @pytest.mark.filterwarnings(_MEAN_KL)
 @pytest.mark.parametrize("name", sorted(TWINS))
 def test_values(name: str) -> None:
     op = registry.OPS[name]
-    for where, sample in _samples(op):
-        found = evaluate(op, op.attrs(**sample.attrs), sample.operands)
-        expected = TWINS[name](sample.attrs, *map(to_torch, sample.operands))
-        expected = expected if isinstance(expected, tuple) else (expected,)
-        assert len(found) == len(expected)
-        for mine, theirs in zip(found, expected):
-            if mine.dtype == np.int64 and np.isnan(np.asarray(sample.operands[0], float)).any():
-                continue  # which of several NaN is the greatest is not defined
-            compare(mine, theirs, _narrowest(sample), where)
-
-
-def _gradients(op: OpDef, sample: Sample, seeds: list[Any]) -> tuple[Any, ...]:
-    """Return smelt's gradients by the floating-point operands."""
-    builder = GraphBuilder(op.name)
-    inputs = [builder.input(type_of(a)) for a in sample.operands]
-    results = builder.node(op, inputs, op.attrs(**sample.attrs))
-    ys = [y for y in results if y.type.dtype.is_floating_point]
-    xs = [x for x in inputs if x.type.dtype.is_floating_point]
-    cotangents = [builder.input(y.type) for y in ys]
-    grads = builder("grad", *ys, *cotangents, *xs, outputs=len(ys))
-    return run_graph(builder.finish(grads), [*sample.operands, *seeds])
+    for sample in _samples(op):
+        check_values(op, sample, TWINS[name])
 
 
 @pytest.mark.filterwarnings(_MEAN_KL)
@@ -285,29 +236,9 @@ def _gradients(op: OpDef, sample: Sample, seeds: list[Any]) -> tuple[Any, ...]:
 )
 def test_gradients(name: str) -> None:
     op = registry.OPS[name]
-    draw = np.random.default_rng(7)
-    for where, sample in _samples(op):
-        attrs, narrowest = sample.attrs, _narrowest(sample)
-        if not _has_gradient_in_torch(op, sample):
-            continue
-        tensors = [to_torch(a) for a in sample.operands]
-        floating = [k for k, t in enumerate(tensors) if t.is_floating_point()]
-        wrt = [k for k in floating if k not in HELD.get(name, ())]
-        xs = [tensors[k].requires_grad_() for k in wrt]
-        if not xs:
-            continue
-        results = TWINS[name](attrs, *tensors)
-        results = results if isinstance(results, tuple) else (results,)
-        ys = [y for y in results if y.is_floating_point()]
-        mine = evaluate(op, op.attrs(**attrs), sample.operands)
-        floats = [y for y in mine if type_of(y).dtype.is_floating_point]
-        seeds = [np.asarray(draw.normal(size=y.shape)).astype(y.dtype) for y in floats]
-        cotangents = [to_torch(s).to(y.dtype) for s, y in zip(seeds, ys)]
-        expected = torch.autograd.grad(ys, xs, cotangents, allow_unused=True)
-        found = dict(zip(floating, _gradients(op, sample, seeds)))
-        for k, x, theirs in zip(wrt, xs, expected):
-            theirs = torch.zeros_like(x) if theirs is None else theirs
-            compare(found[k], theirs, narrowest, f"{where}: gradient by operand {k}")
+    for sample in _samples(op):
+        if _has_gradient_in_torch(op, sample):
+            check_gradients(op, sample, TWINS[name], HELD.get(name, ()))
 
 
 def _steps(optimiser: Callable[[list[Any]], Any], start: Any, gradients: list[Any]) -> list[Any]:

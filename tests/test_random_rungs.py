@@ -136,3 +136,21 @@ def test_a_check_on_a_value_of_one_element_shares_its_kernel() -> None:
     batch = Batch(parse(text), arrays, ())
     found = native.run(optimised(batch, native.best()), arrays, native.best())
     assert [bool(x[0]) for x in found] == [False, False]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_inverse_functions_at_the_ends_of_their_domains(dtype: Any) -> None:
+    name = dtypes.of_numpy(np.dtype(dtype)).name
+    text = f"""graph g(%x: {name}[9]) {{
+      %1: {name}[9] = asin(%x)
+      %2: {name}[9] = acos(%x)
+      %3: {name}[9] = atanh(%x)
+      return %1, %2, %3
+    }}"""
+    x = np.array([-1, -0.75, -0.5, -0.0, 0, 0.5, 0.75, 1, 2], dtype)
+    batch = Batch(parse(text), (x,), ())
+    with np.errstate(all="ignore"):
+        expected = run_graph(batch.graph, (x,))
+    found = native.run(optimised(batch, native.best()), (x,), native.best())
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6)

@@ -162,6 +162,13 @@ class _Simplifier:
             case Apply("floordiv" | "mod" as op, (a, b), _):
                 quotient, remainder = self.divided(self.polynomial(a), self.polynomial(b))
                 return quotient if op == "floordiv" else remainder
+            case Apply("shr" | "shl" | "and" as op, (a, Const(value, _)), _) if (
+                power := _power_of_two(op, int(value))
+            ) is not None:
+                if op == "shl":
+                    return scaled(self.polynomial(a), power)
+                quotient, remainder = self.divided(self.polynomial(a), _constant(power))
+                return quotient if op == "shr" else remainder
             case Apply("max" | "min" as op, (a, b), _):
                 return self.extreme(op, self.polynomial(a), self.polynomial(b))
             case Apply("select", (condition, yes, no), _):
@@ -486,6 +493,13 @@ def _without(monomial: Monomial, divisor: Monomial) -> Monomial | None:
             return None
         left.remove(atom)
     return tuple(left)
+
+
+def _power_of_two(op: str, value: int) -> int | None:
+    """Return the divisor (or factor) that a shift by `value`, or a mask of it, stands for."""
+    if op == "and":
+        return value + 1 if value > 0 and value & (value + 1) == 0 else None
+    return 1 << value if 0 <= value < 62 else None
 
 
 def _split_constant(a: Polynomial, number: int) -> tuple[int, Polynomial]:

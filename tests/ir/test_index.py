@@ -24,10 +24,11 @@ def evaluate(expr: Expr, values: dict[Var, int]) -> int | bool:
                 "floordiv": lambda: a[0] // a[1], "mod": lambda: a[0] % a[1],
                 "min": lambda: min(a), "max": lambda: max(a), "neg": lambda: -a[0],
                 "select": lambda: a[1] if a[0] else a[2], "not": lambda: not a[0],
-                "and": lambda: a[0] and a[1], "or": lambda: a[0] or a[1],
+                "and": lambda: a[0] & a[1], "or": lambda: a[0] or a[1],
                 "lt": lambda: a[0] < a[1], "le": lambda: a[0] <= a[1], "gt": lambda: a[0] > a[1],
                 "ge": lambda: a[0] >= a[1], "eq": lambda: a[0] == a[1],
-                "ne": lambda: a[0] != a[1],
+                "ne": lambda: a[0] != a[1], "shr": lambda: a[0] >> a[1],
+                "shl": lambda: a[0] << a[1],
             }[op]()  # fmt: skip
         case _:
             raise AssertionError(expr)
@@ -50,6 +51,10 @@ def _integers(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         st.tuples(st.sampled_from(["floordiv", "mod"]), inner, positive).map(
             lambda t: apply(t[0], t[1], t[2])
         ),
+        st.tuples(st.sampled_from(["shr", "shl"]), inner, st.integers(0, 4)).map(
+            lambda t: apply(t[0], t[1], t[2])
+        ),
+        st.tuples(inner, st.integers(0, 33)).map(lambda t: apply("and", t[0], t[1])),
         st.tuples(st.sampled_from(["lt", "le", "eq", "ne", "gt", "ge"]), pair, pair).map(
             lambda t: apply("select", apply(t[0], *t[1]), *t[2])
         ),
@@ -117,6 +122,8 @@ ROW = apply("add", apply("mul", I0, 16), J)
             apply("floordiv", N, 5),
         ),
         (apply("select", apply("lt", J, 99), I0, J), I0),
+        (apply("shr", ROW, 4), I0),
+        (apply("and", ROW, 15), J),
         (apply("lt", apply("mul", N, 8), 17), apply("lt", N, 3)),
     ],
 )

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from smelt.codegen.schedule.cost import expression_cost
 from smelt.codegen.schedule.rewrite import Body, with_bodies
 from smelt.ir import dtypes, index, scalar
 from smelt.ir.index import Ranges
 from smelt.ir.loop.grammar import Accumulate, If, Stmt, Store
-from smelt.ir.scalar import Apply, Const, Expr, Load
+from smelt.ir.scalar import Apply, Const, Cost, Expr, Load
 from smelt.ir.structured import monoid
 
 
@@ -44,12 +45,16 @@ def guarded(value: Expr, ranges: Ranges) -> Factor:
         condition, yes, no = part.args
         known = {index.simplify(c, ranges) for c in _conjuncts(condition)}
         freed = _unclamped(yes, known, ranges)
-        if freed != yes and not _is_integer_index(part, value):
-            return Factor(
-                scalar.substitute(value, {part: freed}),
-                index.simplify(condition, ranges),
-                scalar.substitute(value, {part: no}),
-            )
+        outside = scalar.substitute(value, {part: no})
+        # Vectors run both branches: nothing dear is computed twice.
+        if (
+            freed == yes
+            or _is_integer_index(part, value)
+            or expression_cost(outside) >= Cost.TRANSCENDENTAL.value
+        ):
+            continue
+        inside = index.simplify(condition, ranges)
+        return Factor(scalar.substitute(value, {part: freed}), inside, outside)
     return Factor(value)
 
 

@@ -31,12 +31,16 @@ from smelt.ir.index_polynomial import (
     Monomial,
     Polynomial,
     added,
+    constant,
     constant_of,
     expression,
     multiplied,
     order_key,
     polynomial_of_atom,
+    recombined,
     scaled,
+    split_constant,
+    without,
 )
 from smelt.ir.scalar import FALSE, TRUE, Apply, Const, Expr, Var, integer
 
@@ -141,7 +145,7 @@ class _Simplifier:
         """Return an i64 expression as a polynomial over what cannot be taken apart."""
         found = self.polynomials.get(expr)
         if found is None:
-            found = self.polynomials[expr] = _recombined(self._polynomial(expr))
+            found = self.polynomials[expr] = recombined(self._polynomial(expr))
         return found
 
     def _polynomial(self, expr: Expr) -> Polynomial:
@@ -167,7 +171,7 @@ class _Simplifier:
             ) is not None:
                 if op == "shl":
                     return scaled(self.polynomial(a), power)
-                quotient, remainder = self.divided(self.polynomial(a), _constant(power))
+                quotient, remainder = self.divided(self.polynomial(a), constant(power))
                 return quotient if op == "shr" else remainder
             case Apply("max" | "min" as op, (a, b), _):
                 return self.extreme(op, self.polynomial(a), self.polynomial(b))
@@ -198,7 +202,7 @@ class _Simplifier:
         even: Polynomial = {}
         rest: Polynomial = {}
         for monomial, count in a.items():
-            quotient = _without(monomial, divisor)
+            quotient = without(monomial, divisor)
             if quotient is None:
                 rest[monomial] = count
                 continue
@@ -226,32 +230,32 @@ class _Simplifier:
         low, high = self.bounds(a)
         if low is not None and high is not None and low // number == high // number:
             whole = low // number
-            return _constant(whole), added(a, _constant(-whole * number))
+            return constant(whole), added(a, constant(-whole * number))
         for common in sorted({gcd(c, number) for m, c in a.items() if m} - {1}, reverse=True):
             coarse = {m: c // common for m, c in a.items() if m and c % common == 0}
             fine = {m: c for m, c in a.items() if not m or c % common}
-            whole, fine = _split_constant(fine, common)
+            whole, fine = split_constant(fine, common)
             low, high = self.bounds(fine)
             if low is not None and high is not None and low >= 0 and high < common:
-                coarse = added(coarse, _constant(whole))
-                quotient, remainder = self.divided(coarse, _constant(number // common))
+                coarse = added(coarse, constant(whole))
+                quotient, remainder = self.divided(coarse, constant(number // common))
                 return quotient, added(scaled(remainder, common), fine)
         if len(a) == 1:
             ((monomial, count),) = a.items()
             if count == 1 and len(monomial) == 1:
                 return self.divided_atom(monomial[0], number)
-        return self.undivided(a, _constant(number))
+        return self.undivided(a, constant(number))
 
     def divided_atom(self, atom: Expr, number: int) -> tuple[Polynomial, Polynomial]:
         """Divide a quotient or a remainder that is itself opaque."""
-        whole, divisor = polynomial_of_atom(atom), _constant(number)
+        whole, divisor = polynomial_of_atom(atom), constant(number)
         match atom:
             case Apply("floordiv", (x, Const(value, _)), _) if int(value) > 0:
-                quotient, _ = self.divided(self.polynomial(x), _constant(int(value) * number))
+                quotient, _ = self.divided(self.polynomial(x), constant(int(value) * number))
                 return quotient, self.undivided(whole, divisor)[1]
             case Apply("mod", (x, Const(value, _)), _) if int(value) % number == 0:
                 inner, remainder = self.divided(self.polynomial(x), divisor)
-                return self.divided(inner, _constant(int(value) // number))[1], remainder
+                return self.divided(inner, constant(int(value) // number))[1], remainder
             case _:
                 return self.undivided(whole, divisor)
 
@@ -260,7 +264,7 @@ class _Simplifier:
         x, y = expression(a), expression(b)
         if isinstance(x, Const) and isinstance(y, Const) and y.value:
             quotient, remainder = divmod(int(x.value), int(y.value))
-            return _constant(quotient), _constant(remainder)
+            return constant(quotient), constant(remainder)
         return (
             polynomial_of_atom(scalar.apply("floordiv", x, y)),
             polynomial_of_atom(scalar.apply("mod", x, y)),
@@ -410,11 +414,11 @@ class _Simplifier:
                 return FALSE if op == "eq" else TRUE
         else:
             # a < b  is  difference < 0;  a <= b  is  difference - 1 < 0.
-            below = difference if op == "lt" else added(difference, _constant(-1))
+            below = difference if op == "lt" else added(difference, constant(-1))
             if self.negative(below):
                 return TRUE
             # not (p < 0)  is  -p - 1 < 0.
-            if self.negative(added(scaled(below, -1), _constant(-1))):
+            if self.negative(added(scaled(below, -1), constant(-1))):
                 return FALSE
         return _comparison(op, difference)
 
@@ -441,58 +445,8 @@ def _comparison(op: str, difference: Polynomial) -> Expr:
     if not right and op == "le":
         op, limit = "lt", limit + 1
     if right and limit < 0:
-        return scalar.apply(op, expression(added(left, _constant(-limit))), expression(right))
-    return scalar.apply(op, expression(left), expression(added(right, _constant(limit))))
-
-
-def _recombined(a: Polynomial) -> Polynomial:
-    """Join `k*c*(x // c) + k*(x % c)` into `k*x`."""
-    for monomial, count in a.items():
-        for position, atom in enumerate(monomial):
-            match atom:
-                case Apply("mod", (x, Const() as c), _) if int(c.value) > 0:
-                    others = monomial[:position] + monomial[position + 1 :]
-                    quotient = _quotient_atom(x, int(c.value))
-                    twin = tuple(sorted((*others, quotient), key=order_key))
-                    if a.get(twin) == count * int(c.value):
-                        kept = {m: n for m, n in a.items() if m not in (monomial, twin)}
-                        whole = multiplied(_of_canonical(x), {others: count})
-                        return _recombined(added(kept, whole))
-                case _:
-                    pass
-    return a
-
-
-def _quotient_atom(x: Expr, number: int) -> Expr:
-    match x:
-        case Apply("floordiv", (inner, Const(value, _)), _):
-            return scalar.apply("floordiv", inner, integer(int(value) * number))
-        case _:
-            return scalar.apply("floordiv", x, integer(number))
-
-
-def _of_canonical(x: Expr) -> Polynomial:
-    """Return the polynomial of an expression that `expression` made."""
-    match x:
-        case Const(value, _):
-            return _constant(int(value))
-        case Apply("add", (a, b), _):
-            return added(_of_canonical(a), _of_canonical(b))
-        case Apply("sub", (a, b), _):
-            return added(_of_canonical(a), scaled(_of_canonical(b), -1))
-        case Apply("mul", (a, b), _):
-            return multiplied(_of_canonical(a), _of_canonical(b))
-        case _:
-            return polynomial_of_atom(x)
-
-
-def _without(monomial: Monomial, divisor: Monomial) -> Monomial | None:
-    left = list(monomial)
-    for atom in divisor:
-        if atom not in left:
-            return None
-        left.remove(atom)
-    return tuple(left)
+        return scalar.apply(op, expression(added(left, constant(-limit))), expression(right))
+    return scalar.apply(op, expression(left), expression(added(right, constant(limit))))
 
 
 def _power_of_two(op: str, value: int) -> int | None:
@@ -500,15 +454,3 @@ def _power_of_two(op: str, value: int) -> int | None:
     if op == "and":
         return value + 1 if value > 0 and value & (value + 1) == 0 else None
     return 1 << value if 0 <= value < 62 else None
-
-
-def _split_constant(a: Polynomial, number: int) -> tuple[int, Polynomial]:
-    whole, left = divmod(a.get((), 0), number)
-    rest = {m: c for m, c in a.items() if m}
-    if left:
-        rest[()] = left
-    return whole, rest
-
-
-def _constant(value: int) -> Polynomial:
-    return {(): value} if value else {}

@@ -102,6 +102,71 @@ def expression(a: Polynomial) -> Expr:
     return total
 
 
+def constant(value: int) -> Polynomial:
+    """Return a constant as a polynomial."""
+    return {(): value} if value else {}
+
+
+def without(monomial: Monomial, divisor: Monomial) -> Monomial | None:
+    """Return a monomial divided by another; None where it is no multiple."""
+    left = list(monomial)
+    for atom in divisor:
+        if atom not in left:
+            return None
+        left.remove(atom)
+    return tuple(left)
+
+
+def split_constant(a: Polynomial, number: int) -> tuple[int, Polynomial]:
+    """Return the multiple of `number` in the constant term, and what is left of the whole."""
+    whole, left = divmod(a.get((), 0), number)
+    rest = {m: c for m, c in a.items() if m}
+    if left:
+        rest[()] = left
+    return whole, rest
+
+
+def recombined(a: Polynomial) -> Polynomial:
+    """Join `k*c*(x // c) + k*(x % c)` into `k*x`."""
+    for monomial, count in a.items():
+        for position, atom in enumerate(monomial):
+            match atom:
+                case Apply("mod", (x, Const() as c), _) if int(c.value) > 0:
+                    others = monomial[:position] + monomial[position + 1 :]
+                    quotient = _quotient_atom(x, int(c.value))
+                    twin = tuple(sorted((*others, quotient), key=order_key))
+                    if a.get(twin) == count * int(c.value):
+                        kept = {m: n for m, n in a.items() if m not in (monomial, twin)}
+                        whole = multiplied(_of_canonical(x), {others: count})
+                        return recombined(added(kept, whole))
+                case _:
+                    pass
+    return a
+
+
+def _quotient_atom(x: Expr, number: int) -> Expr:
+    match x:
+        case Apply("floordiv", (inner, Const(value, _)), _):
+            return scalar.apply("floordiv", inner, integer(int(value) * number))
+        case _:
+            return scalar.apply("floordiv", x, integer(number))
+
+
+def _of_canonical(x: Expr) -> Polynomial:
+    """Return the polynomial of an expression that `expression` made."""
+    match x:
+        case Const(value, _):
+            return constant(int(value))
+        case Apply("add", (a, b), _):
+            return added(_of_canonical(a), _of_canonical(b))
+        case Apply("sub", (a, b), _):
+            return added(_of_canonical(a), scaled(_of_canonical(b), -1))
+        case Apply("mul", (a, b), _):
+            return multiplied(_of_canonical(a), _of_canonical(b))
+        case _:
+            return polynomial_of_atom(x)
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """An interval of integers, inclusive; None where it has no end."""

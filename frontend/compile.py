@@ -12,66 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from smelt.functions import joining
-from smelt.ir.errors import TraceError
-from smelt.ir.graph import Graph
-from smelt.state import mode
 from smelt.tensor import Tensor
-from smelt.tracing import segment
-from smelt.tracing.build import build_graph
-from smelt.tracing.recorder import Recorder
-from smelt.tracing.steps import Step, root
-from smelt.tree import leaves_of
 
 _F = TypeVar("_F")
-
-
-class CompiledFunction:
-    """A function whose operations run as native programs.
-
-    Attributes:
-        graphs: the graphs built so far, as recorded, in the order in which they were first met.
-    """
-
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        """Wrap `function`; nothing is recorded before the first call."""
-        self.graphs: list[Graph] = []
-        self._function = function
-        self._name = name
-        self._root: Step = root()
-        functools.update_wrapper(self, function, updated=())
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function.
-
-        Raises:
-            TraceError: the function does what capture cannot record; nothing has changed then.
-        """
-        if mode.tracer is not None:
-            return self._function(*args, **kwargs)
-        recorder = Recorder(self._root)
-        mode.tracer = recorder
-        try:
-            result = self._function(*args, **kwargs)
-        except TraceError as error:
-            mode.tracer = None
-            segment.abandon(recorder, str(error))
-            raise
-        except BaseException:
-            # The user's own exception: what was done up to there is done, as it is eagerly.
-            mode.tracer = None
-            segment.finish(recorder, self._name, self.graphs)
-            raise
-        finally:
-            mode.tracer = None
-        segment.finish(recorder, self._name, self.graphs)
-        return result
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Bind to an instance, as functions do."""
-        return self if instance is None else functools.partial(self.__call__, instance)
-
-    def __repr__(self) -> str:
-        return f"<compiled {self._name}>"
 
 
 @overload
@@ -143,6 +86,7 @@ def compile(
     if disable or backend == "eager":
         return model
     from smelt.nn import Module
+    from smelt.tracing.function import CompiledFunction
 
     if isinstance(model, Module):
         from smelt.nn.compiled import CompiledModule
@@ -173,22 +117,6 @@ def trace(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) -> A
     """
     if isinstance(function, Tensor):
         return joining.trace(function)
-    if mode.tracer is not None:
-        raise TraceError("trace() was called by a function that is being traced")
-    recorder = Recorder(root())
-    mode.tracer = recorder
-    try:
-        for argument in leaves_of((args, kwargs)):
-            recorder.slot(argument)  # so that the graph's inputs are in the order of arguments
-        result: Any = function(*args, **kwargs)
-        outputs = [recorder.slot(t) for t in leaves_of(result)]
-    except BaseException as error:
-        segment.abandon(recorder, str(error))
-        raise
-    finally:
-        mode.tracer = None
-    outputs += [cell.root_slot for cell in recorder.cells if cell.written]
-    name = getattr(function, "__name__", type(function).__name__)
-    graph = build_graph(name, recorder.step, outputs)
-    segment.abandon(recorder, "it was only traced")
-    return graph
+    from smelt.tracing.function import graph_of
+
+    return graph_of(function, args, kwargs)

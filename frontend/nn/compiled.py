@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from smelt.compile import CompiledFunction
 from smelt.ir.graph import Graph
 from smelt.nn.module import Module
+from smelt.tracing.function import CompiledFunction
 
 
 class CompiledModule(Module):

@@ -21,6 +21,7 @@ Point = tuple[Expr, ...]
 # Below this many products, or with a side shorter than this, a product is an ordinary reduction.
 _CONTRACTION_WORK = 8192
 _CONTRACTION_SIDE = 4
+_ORDINARY_EXTENT = 256
 
 # Up to so many points, a window (of a pooling, say) is unrolled and not a reduction any more.
 _UNROLLED_WINDOW = 9
@@ -45,11 +46,13 @@ def is_template_contraction(node: Node) -> bool:
     axes = contraction(stage) if isinstance(stage, Stage) else None
     if axes is None or not isinstance(stage, Stage):
         return False
-    if not dims.is_static(*stage.domain):
-        return False
-    sides = [_product(stage.domain[a] for a in part) for part in (axes.m, axes.n, axes.k)]
-    work = _product(stage.domain)
-    return min(sides) >= _CONTRACTION_SIDE and work >= _CONTRACTION_WORK
+    sides = [_guess(stage.domain[a] for a in part) for part in (axes.m, axes.n, axes.k)]
+    return min(sides) >= _CONTRACTION_SIDE and _guess(stage.domain) >= _CONTRACTION_WORK
+
+
+def _guess(extents: Iterable[int | Dim]) -> int:
+    """Return a product of extents, in which a symbolic one counts as an ordinary size."""
+    return _product(e if isinstance(e, int) else _ORDINARY_EXTENT for e in extents)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -57,7 +60,9 @@ def is_reduction(node: Node) -> bool:
     """Tell whether a node is reduced by loops; small windows are unrolled instead."""
     stage = definition(node)
     assert isinstance(stage, Stage), f"{node.op.name} brings its own loops"
-    return bool(stage.reduce_axes) and not _is_small(stage)
+    if not stage.reduce_axes:
+        return False
+    return not _is_small(stage) or is_template_contraction(node)
 
 
 def _is_small(stage: Stage) -> bool:

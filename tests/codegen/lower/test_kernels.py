@@ -130,3 +130,9 @@ def test_axes_are_split_where_indices_would_divide() -> None:
     text = print_kernel(kernel)
     assert "//" not in text
     assert "%" not in text
+
+
+def test_a_short_sum_of_a_large_product_is_no_window() -> None:
+    b = GraphBuilder("short")
+    x, w = b.input(f32(300, 8)), b.input(f32(8, 8))
+    check(b.finish([b("softmax", b("matmul", x, w), dim=1)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +194,7 @@ def poisson_nll_loss(
     """Return the negative log-likelihood of counts under Poisson rates, reduced."""
     found = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
-        stirling = target * target.log() - target + 0.5 * (2 * 3.141592653589793 * target).log()
+        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
         found = found + stirling.masked_fill(target <= 1, 0.0)
     return _weighted(found, reduction)
 
@@ -214,10 +215,9 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """Return 1 - cos for pairs that belong together (1), max(0, cos - margin) for others (-1)."""
     cosine = cosine_similarity(input1, input2, -1)
-    apart = (cosine - margin).clamp(min=0)
-    zero = cosine * 0
-    found = (1 - cosine).where(target == 1, zero) + apart.where(target == -1, zero)
-    return _weighted(found, reduction)
+    alike = (1 - cosine).masked_fill(target != 1, 0.0)
+    apart = (cosine - margin).clamp(min=0).masked_fill(target != -1, 0.0)
+    return _weighted(alike + apart, reduction)
 
 
 def margin_ranking_loss(
@@ -231,9 +231,9 @@ def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
     """Return the input where the target is 1, max(0, margin - input) where it is -1, reduced."""
-    zero = input * 0
-    found = input.where(target == 1, zero) + (margin - input).clamp(min=0).where(target == -1, zero)
-    return _weighted(found, reduction)
+    alike = input.masked_fill(target == -1, 0.0)
+    apart = (margin - input).clamp(min=0).masked_fill(target == 1, 0.0)
+    return _weighted(alike + apart, reduction)
 
 
 def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -279,5 +279,5 @@ def gaussian_nll_loss(
     held = var + (held - var).detach()
     found = 0.5 * (held.log() + (input - target) ** 2 / held)
     if full:
-        found = found + 0.9189385332046727
+        found = found + 0.5 * math.log(2 * math.pi)
     return _weighted(found, reduction)

@@ -95,8 +95,7 @@ class _Convolution(Module):
             f"stride={self.stride}",
         ]
         if self.padding != (0,) * rank:
-            padding = repr(self.padding) if isinstance(self.padding, str) else self.padding
-            parts.append(f"padding={padding}")
+            parts.append(f"padding={self.padding}")
         if self.dilation != (1,) * rank:
             parts.append(f"dilation={self.dilation}")
         if self.output_padding != (0,) * rank:

@@ -177,7 +177,10 @@ class _Scheduler:
     def spread(
         self, loops: Sequence[For], kinds: Sequence[Dependence], stmts: Body, whole: For, top: bool
     ) -> Body:
-        """Return loops around vector loops; without loops, the vector loops' own are parallel."""
+        """Return loops around the vector loops that an independent loop became.
+
+        Without loops around them, the first of the vector loops' own is parallel.
+        """
         if loops or not top:
             return self.given_out(loops, kinds, stmts, whole, top)
         main = stmts[0]
@@ -244,28 +247,31 @@ class _Scheduler:
         body = unclamped(body, known)
         lanes = lanes_for(body, self.target)
         chosen, _ = best_axis([*free, *reducing], body, lanes, known)
-        if chosen is None:
-            stmts = blocked(reducing, body, self.names)
-            return self.spread_free(free, stmts, whole, top)
-        if chosen >= len(free):
-            axis = reducing.pop(chosen - len(free))
-            before = ranges_in([replace(f, body=()) for f in free], ranges)
-            stmts = vectorise_reduction([*reducing, axis], body, lanes, self.names, before)
-            return self.spread_free(free, stmts, whole, top)
+        independent = [Dependence.INDEPENDENT] * len(free)
+        if chosen is None or chosen >= len(free):
+            if chosen is None:
+                stmts = blocked(reducing, body, self.names)
+            else:
+                axis = reducing.pop(chosen - len(free))
+                before = ranges_in([replace(f, body=()) for f in free], ranges)
+                order = [*reducing, axis]
+                stmts = vectorise_reduction(order, body, lanes, self.names, before)
+            return self.given_out(free, independent, stmts, whole, top)
         axis = free.pop(chosen)
+        independent.pop()
         partner = None if reducing else self.partner(free, body, known)
         if partner is not None:
             # Its neighbours share cache lines with what this loop gathers.
             free.remove(partner)
+            independent.pop()
             body = (replace(partner, body=body),)
         around_axis = ranges_in([replace(f, body=()) for f in (*free, *reducing)], ranges)
         stmts = vectorise(replace(axis, body=body), lanes, self.names, around_axis)
         if reducing:
+            # What comes first now is a loop of a sum: it is not to be shared.
             stmts = blocked(reducing, stmts, self.names)
-        return self.spread_free(free, stmts, whole, top)
-
-    def spread_free(self, free: Sequence[For], stmts: Body, whole: For, top: bool) -> Body:
-        return self.spread(free, [Dependence.INDEPENDENT] * len(free), stmts, whole, top)
+            return self.given_out(free, independent, stmts, whole, top)
+        return self.spread(free, independent, stmts, whole, top)
 
     def partner(self, free: Sequence[For], body: Body, ranges: Ranges) -> For | None:
         """Return the loop along which accesses are in order that are not so along the lanes."""

@@ -330,3 +330,17 @@ def test_scheduled_kernels_stay_as_they_are() -> None:
     body = (loop(P, 64, [store(y, [P], scalar.apply("neg", load(x, P)))]),)
     once = schedule_kernel(written("neg", (x, y), body), NARROW)
     assert schedule_kernel(once, NARROW).body == once.body
+
+
+@pytest.mark.parametrize("width", [1, 3, 64])
+def test_sums_straight_into_a_parameter_are_not_shared(width: int) -> None:
+    count = 1 << 16
+    x, y = flat("x", count * width), flat("y", width)
+    place = plus(times(R, width), J)
+    add = Accumulate(y, (J,), "add", scalar.apply("exp", load(x, place)))
+    kernel = written("total", (x, y), for_nest([(R, count), (J, width)], [add]))
+    scheduled = schedule_kernel(kernel, NARROW)
+    verify_kernel(scheduled)
+    for stmt in walk(scheduled.body):
+        if isinstance(stmt, For) and stmt.kind is Kind.PARALLEL:
+            assert stmt.stop == scalar.integer(width), "only columns are independent"

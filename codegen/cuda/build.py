@@ -48,7 +48,7 @@ class CudaKernel:
         Returns:
             None when done; code, value and limit of the first data error found otherwise.
         """
-        from numba import cuda
+        from numba import cuda  # type: ignore[import-not-found]
 
         sizes = {} if sizes is None else sizes
         error: Any = None

@@ -2,4 +2,6 @@
 
     emit.emit_kernel(kernel) -> CudaSource       # kernel bound by `codegen.schedule.cuda`
     build.build(source, kernel) -> CudaKernel    # callable; needs the `cuda` extra
+
+Only `build` imports numba.
 """

@@ -290,18 +290,16 @@ class _Planner:
     def staged(self, reductions: Sequence[Node], outer: tuple[Var, ...]) -> Group:
         """Order reductions and stores into stages."""
         shared = frozenset(outer)
-        drafts: dict[tuple[int, Shape], _Draft] = {}
-
-        def draft(time: int, axes: tuple[Var, ...]) -> _Draft:
-            key = (time, tuple(self.extents[a] for a in axes))
-            return drafts.setdefault(key, _Draft(axes, [], []))
+        # Reductions that keep different axes of a nest get nests of their own.
+        drafts: dict[tuple[int, Shape, tuple[int, ...]], _Draft] = {}
 
         for node in reductions:
             domain = self.domains[node]
             axes = inner_axes(domain, self.extents, shared)
             time = self.level(node.outputs[0], self.coordinates[node.outputs[0]], shared) - 1
             kept = inner_axes(self.coordinates[node.outputs[0]], self.extents, shared)
-            stage = draft(time, axes)
+            key = (time, self.sizes(axes), tuple(axes.index(a) for a in kept))
+            stage = drafts.setdefault(key, _Draft(axes, [], []))
             renamed = dict(zip(axes, stage.axes))
             stage.reductions.append(
                 Reduction(node, renamed_point(domain, renamed), tuple(renamed[a] for a in kept))
@@ -312,14 +310,19 @@ class _Planner:
             point = self.coordinates[value]
             axes = inner_axes(point, self.extents, shared)
             earliest = self.level(value, point, shared)
-            extents = tuple(self.extents[a] for a in axes)
-            times = [t for t, e in drafts if e == extents and t >= earliest]
-            stage = draft(min(times, default=earliest), axes)
+            sizes = self.sizes(axes)
+            fitting = [k for k in drafts if k[1] == sizes and k[0] >= earliest]
+            key = min(fitting, default=(earliest, sizes, ()), key=lambda k: k[0])
+            stage = drafts.setdefault(key, _Draft(axes, [], []))
             stage.stores.append((value, renamed_point(point, dict(zip(axes, stage.axes)))))
         ordered = sorted(drafts, key=lambda key: key[0])
         stages = tuple(drafts[key].finished() for key in ordered)
         reduced = {v: self.coordinates[v] for n in reductions for v in n.outputs}
         return Group(self.nodes, self.outputs, self.extents, outer, stages, reduced, self.reads)
+
+    def sizes(self, axes: Sequence[Var]) -> Shape:
+        """Return the extents of axes."""
+        return tuple(self.extents[a] for a in axes)
 
     def around_contraction(self, product: Node, outer: tuple[Var, ...]) -> Group:
         """Make everything after the contraction its epilogue."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from smelt.codegen.schedule.pipeline import schedule_kernel
 from smelt.ir.builder import GraphBuilder
 from smelt.ir.graph import Graph
 from smelt.ir.loop.grammar import Alloc, For, walk
 from smelt.ir.loop.printer import print_kernel
+from smelt.ir.loop.verify import verify_kernel
 from smelt.passes import pipeline
 
-from tests.codegen.lower.lowering import check, f32, i64, launches, lowered, single
+from tests.codegen.lower.lowering import TARGET, check, f32, i64, launches, lowered, single
 from tests.codegen.lower.networks import block, momentum_step, with_gradients
 
 
@@ -136,3 +138,11 @@ def test_a_short_sum_of_a_large_product_is_no_window() -> None:
     b = GraphBuilder("short")
     x, w = b.input(f32(300, 8)), b.input(f32(8, 8))
     check(b.finish([b("softmax", b("matmul", x, w), dim=1)]))
+
+
+def test_reductions_along_different_axes_have_nests_of_their_own() -> None:
+    b = GraphBuilder("both_ways")
+    x = b.input(f32(24, 16))
+    program = check(b.finish([b("amax", x, dims=(1,)), b("amax", x, dims=(0,))]))
+    for kernel in program.kernels:
+        verify_kernel(schedule_kernel(kernel, TARGET))

@@ -241,8 +241,9 @@ class ParameterList(Module):
             self.append(value)
         return self
 
-    def __repr__(self) -> str:
-        return _listed(self._get_name(), enumerate(self))
+    def extra_repr(self) -> str:
+        """Return a line for each value."""
+        return _listed(enumerate(self))
 
 
 class ParameterDict(Module):
@@ -256,7 +257,8 @@ class ParameterDict(Module):
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._keys:
-            raise KeyError(key)
+            # PyTorch's exception, which is that of an attribute.
+            raise AttributeError(f"'{self._get_name()}' object has no attribute '{key}'")
         return getattr(self, key)
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -304,8 +306,9 @@ class ParameterDict(Module):
         for key, value in pairs:
             self[key] = value
 
-    def __repr__(self) -> str:
-        return _listed(self._get_name(), self.items())
+    def extra_repr(self) -> str:
+        """Return a line for each value."""
+        return _listed(self.items())
 
 
 def _position(index: int, length: int) -> int:
@@ -347,8 +350,8 @@ def _as_parameter(value: Any) -> Any:
     return value
 
 
-def _listed(name: str, pairs: Iterable[tuple[Any, Any]]) -> str:
-    return f"{name}(" + "\n".join(f"  ({k}): {_described(v)}" for k, v in pairs) + ")"
+def _listed(pairs: Iterable[tuple[Any, Any]]) -> str:
+    return "\n".join(f"  ({k}): {_described(v)}" for k, v in pairs)
 
 
 def _described(value: Any) -> str:

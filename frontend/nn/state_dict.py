@@ -228,8 +228,13 @@ class StateDict(Registration):
         return Handle(self._state_dict_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Hook) -> Handle:
-        """Call `hook(module, state_dict, prefix, local)` after saving."""
-        return Handle(self._state_dict_hooks, hook)
+        """Call `hook(module, state_dict, prefix, local)` after saving; it must return None."""
+
+        def checked(*args: Any) -> None:
+            if hook(*args) is not None:
+                raise RuntimeError("state_dict post-hook must return None")
+
+        return Handle(self._state_dict_hooks, checked)
 
     def register_state_dict_pre_hook(self, hook: Hook) -> Handle:
         """Call `hook(module, prefix, keep_vars)` before saving."""

@@ -10,12 +10,13 @@ import numpy as np
 from smelt.autograd import engine, tape
 from smelt.autograd.node import Handle, Node
 from smelt.base import wrap, wrap_storage
-from smelt.dispatch import cast, write
+from smelt.dispatch import cast, preserve, write
 from smelt.functions import views
 from smelt.ir.dtypes import DType
 from smelt.operators import Operators
 from smelt.runtime.device import CPU, device
 from smelt.size import Size
+from smelt.state import mode
 from smelt.storage import Array, Storage
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class Attributes(Operators):
 
     @data.setter
     def data(self, other: Tensor) -> None:
+        preserve(self)
         self._own_storage, self._own_layout = other._storage, other._layout
         self._array, self._trace = other._array, other._trace
         self.dtype = other.dtype
@@ -252,6 +254,7 @@ class Attributes(Operators):
         if requires_grad and self._inference:
             raise RuntimeError("an inference tensor cannot require grad; clone() it first")
         if self._requires_grad != requires_grad:
+            preserve(self)
             self._requires_grad = requires_grad
         return self
 
@@ -282,10 +285,13 @@ class Attributes(Operators):
                     f"assigned grad has {value.dtype.torch_name} and shape {list(value._sizes)}; "
                     f"the tensor has {self.dtype.torch_name} and shape {list(self._sizes)}"
                 )
+        if mode.tracer is not None:
+            preserve(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
+        preserve(self)
         self._grad = None
 
     def backward(

@@ -44,6 +44,10 @@ class Tracer(Protocol):
 
     undo: list[Callable[[], None]]
 
+    def preserve(self, tensor: TensorBase) -> None:
+        """Note that storage, layout, gradient or history of a tensor are about to be exchanged."""
+        ...
+
     def record(
         self, op: OpDef, inputs: tuple[Tensor, ...], attrs: Any, regions: tuple[Graph, ...]
     ) -> Any:
@@ -264,6 +268,16 @@ def on_failure(restore: Callable[[], None]) -> None:
         tracer.undo.append(restore)
 
 
+def preserve(tensor: TensorBase) -> None:
+    """Have the state of a tensor put back if the program that is being recorded cannot run.
+
+    For what changes a tensor other than by `write`: its storage, layout, gradient or history.
+    """
+    tracer = mode.tracer
+    if tracer is not None:
+        tracer.preserve(tensor)
+
+
 def random_state(generator: Generator, words: int) -> tuple[Tensor, Tensor]:
     """Return seed and offset (0-d int64) for a draw of `words` words, and advance the generator."""
     tracer = mode.tracer
@@ -369,6 +383,7 @@ __all__ = [
     "expand",
     "on_failure",
     "passing",
+    "preserve",
     "random_state",
     "scalar",
     "scalar_input",

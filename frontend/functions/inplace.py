@@ -72,6 +72,7 @@ def fill(out: Any, result: Any) -> Any:
 def resize(target: TensorBase, source: Tensor) -> None:
     """Give `target` new storage that holds what `source` does, of its shape."""
     fresh: Tensor = dispatch.apply("clone", (source,))
+    dispatch.preserve(target)
     target._own_storage = fresh._storage
     target._own_layout = fresh._layout
     target._array = fresh._array
@@ -85,6 +86,7 @@ def relay(target: T, view: Any) -> T:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation"
         )
+    dispatch.preserve(target)
     target._own_storage, target._own_layout = view._storage, view._layout
     target._array, target._trace = view._array, view._trace
     target._node, target._output_nr = view._node, view._output_nr

@@ -8,6 +8,7 @@ beyond, 2018 (`amsgrad`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from smelt.autograd.modes import no_grad
@@ -110,7 +111,7 @@ class Adam(Optimizer):
         for parameter in parameters:
             state = self.state[parameter]
             if not state:
-                on_failure(state.clear)
+                on_failure(partial(self.state.pop, parameter, None))
                 state["step"] = zeros(dtypes.float32, ())
                 state["exp_avg"] = zeros(parameter.dtype, parameter._sizes)
                 state["exp_avg_sq"] = zeros(parameter.dtype, parameter._sizes)

@@ -7,6 +7,7 @@ learning, 2013; in the form in which the rate multiplies the whole velocity, as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from smelt.autograd.modes import no_grad
@@ -107,6 +108,6 @@ class SGD(Optimizer):
             write(parameter, result, owned=True)
             if buffer is None:
                 state["momentum_buffer"] = velocity
-                on_failure(state.clear)
+                on_failure(partial(self.state.pop, parameter, None))
             else:
                 write(buffer, velocity, owned=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +62,19 @@ class CompiledFunction:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Bind to an instance, as functions do."""
         return self if instance is None else functools.partial(self.__call__, instance)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        """Return one that starts anew: what was compiled belongs to the tensors of the original."""
+        return CompiledFunction(copy.deepcopy(self._function, memo), self._name)
+
+    def __reduce__(self) -> Any:
+        """Give pickle the function alone, or the name under which this one stands in its module."""
+        home = sys.modules.get(getattr(self._function, "__module__", ""))
+        found: Any = home
+        path = getattr(self._function, "__qualname__", "")
+        for part in path.split("."):
+            found = getattr(found, part, None)
+        return path if found is self else (CompiledFunction, (self._function, self._name))
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}>"

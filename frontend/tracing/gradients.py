@@ -127,7 +127,9 @@ def _record(
         event = GradEvent(ys, gys, wrt, create_graph, saving, callsite.location())
         return event, results
 
-    first = recorder.follow(("grad", ys, gys, wanted, create_graph), make)
+    # Which tensors are leaves is Python's to change while the function runs.
+    targets = tuple(recorder.leaves) if wanted is None else wanted
+    first = recorder.follow(("grad", ys, gys, targets, create_graph), make)
     event = recorder.step.event
     assert isinstance(event, GradEvent), "the step of a gradient holds its event"
     if not recorder.freed.isdisjoint(event.saving):
@@ -185,7 +187,7 @@ def _into_leaf(recorder: Recorder, leaf: Tensor, gradient: Tensor, create_graph:
         recorder.undo.append(lambda: setattr(leaf, "_grad", None))
         leaf._grad = gradient
     elif create_graph:
-        recorder.undo.append(lambda: setattr(leaf, "_grad", before))
+        recorder.preserve(leaf)
         leaf._grad = apply("add", (before, gradient))
     else:
         write(before, apply("add", (before, gradient)))

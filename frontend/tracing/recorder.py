@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -55,13 +56,15 @@ class Recorder:
         serial: number that tells the handles of this recording from those of others.
         step: where the walk stands.
         slots: number of values so far.
-        bound: what fills each input of the graph, in the order of their slots: a tensor, a
-            storage taken whole, or a number as a 0-d array.
+        bound: what fills each input of the graph, in the order of their slots: the elements of a
+            tensor as they were found, a storage taken whole, or a number as a 0-d array.
+        met: the tensors that were there before and are inputs.
         cells: every storage met, in order.
         made: weak references to the tensors created, with their cells.
         leaves: slot of each leaf that requires grad, at each time that it was read.
         freed: slots whose saved values a backward pass has let go.
         undo: what puts Python's state back if nothing of this recording can run.
+        originals: tensors that were given other storage or gradients, with their state before.
         failure: why it cannot run, once that is known.
     """
 
@@ -69,12 +72,14 @@ class Recorder:
         self.serial = next(_serials)
         self.step = root
         self.slots = 0
-        self.bound: list[Tensor | Storage | Array] = []
+        self.bound: list[TensorBase | Storage | Array] = []
+        self.met: list[TensorBase] = []
         self.cells: list[Cell] = []
         self.made: list[tuple[weakref.ref[Tensor], Cell]] = []
         self.leaves: dict[int, Tensor] = {}
         self.freed: set[int] = set()
         self.undo: list[Callable[[], None]] = []
+        self.originals: dict[int, tuple[TensorBase, dict[str, Any]]] = {}
         self.failure: str | None = None
         self._by_storage: dict[int, Cell] = {}
         self._seeds: dict[int, Tensor] = {}
@@ -212,9 +217,11 @@ class Recorder:
             layout = handle.layout
         else:
             storage = tensor._storage
-            if storage.pending is not None and storage.pending is not self:
-                storage.pending.require("it is read by a compiled function")
             found = self._by_storage.get(id(storage))
+            if found is None and storage.pending is self:
+                found = self._cell_of_created(storage)
+            elif storage.pending is not None and storage.pending is not self:
+                storage.pending.require("it is read by a compiled function")
             if found is None:
                 return self._input(tensor, storage)
             cell = found
@@ -229,6 +236,13 @@ class Recorder:
             handle.slot = slot
             handle.version = cell.version
         return slot
+
+    def _cell_of_created(self, storage: Storage) -> Cell | None:
+        """Return the cell of a storage created here, met through a tensor made around it."""
+        for cell in self.cells:
+            if cell.created is not None and cell.created() is storage:
+                return cell
+        return None
 
     def _input(self, tensor: TensorBase, storage: Storage) -> int:
         """Bind a tensor of a storage that was not met before."""
@@ -252,8 +266,14 @@ class Recorder:
             event = InputEvent(cell.index, layout, requires_grad, is_leaf)
             return event, (Result(type, layout, requires_grad=requires_grad),)
 
-        self.bound.append(tensor)  # type: ignore[arg-type]
         slot = self.follow(key, make)
+        # The tensor itself may be given another storage or layout before the program runs.
+        found = wrap_storage(
+            tensor._storage, tensor._layout, tensor._array, tensor._version_counter
+        )
+        found._trace = Handle(self.serial, cell, slot, layout)
+        self.bound.append(found)
+        self.met.append(tensor)
         cell.inputs.append(layout)
         if requires_grad:
             self.leaves[slot] = tensor  # type: ignore[assignment]
@@ -363,7 +383,10 @@ class Recorder:
         cell.put(slot_after, root)
         cell.views[layout] = slot
         handle.slot, handle.version = slot, cell.version
-        target._version_counter.value += 1
+        counter = target._version_counter
+        if cell.existing is not None:
+            self.undo.append(partial(setattr, counter, "value", counter.value))
+        counter.value += 1
         if value._requires_grad and mode.grad:
             self._rebase(cell, target)
         elif target._node is None and target._requires_grad:
@@ -373,15 +396,31 @@ class Recorder:
         """Let every view of a storage require grad, as its contents now do."""
         views = [t for ref, c in self.made if c is cell and (t := ref()) is not None]
         if cell.existing is not None:
-            views += [
-                t
-                for t in self.bound
-                if isinstance(t, TensorBase) and t._own_storage is cell.existing
-            ]
+            views += [t for t in self.met if t._own_storage is cell.existing]  # type: ignore[misc]
         for tensor in (*views, target):
             if tensor._node is None:
+                self.preserve(tensor)
                 tensor._requires_grad = True
                 tensor._node = TracedNode("copy_slices")
+
+    def preserve(self, tensor: TensorBase) -> None:
+        """Keep the state of a tensor that is about to change, unless it was created here."""
+        storage = tensor._own_storage
+        if id(tensor) in self.originals or (storage is not None and storage.memory is None):
+            return
+        state = {k: v for k, v in tensor.__dict__.items() if k[0] == "_" or k == "dtype"}
+        self.originals[id(tensor)] = (tensor, state)
+
+    def restore(self) -> None:
+        """Put back what Python's state was before this recording."""
+        for restore in reversed(self.undo):
+            restore()
+        for tensor, state in self.originals.values():
+            for name in [k for k in tensor.__dict__ if k[0] == "_"]:
+                del tensor.__dict__[name]
+            tensor.__dict__.update(state)
+        self.undo.clear()
+        self.originals.clear()
 
     # -- numbers, random state, gradients -----------------------------------------------------
 

@@ -6,7 +6,7 @@ it writes, and how gradients flow back through it. Running one is a native call 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from smelt.ir.layout import Layout
 from smelt.storage import Array, Storage
 from smelt.tracing import boundary, replay
 from smelt.tracing.build import build_graph
-from smelt.tracing.cells import Cell
 from smelt.tracing.nodes import TracedNode
 from smelt.tracing.steps import InputEvent, ScalarEvent, Step
 
@@ -53,7 +52,7 @@ class Segment:
         graph: what was recorded.
         end: the step that it ends at.
         native: its machine code.
-        created: for each output that makes a storage, its place among the tensors created.
+        created: for each output that makes a storage, its number among those met.
         written: the storages written; their outputs come after those of `created`.
         tape: how gradients flow back through it; None if none do.
     """
@@ -75,21 +74,22 @@ def finish(recorder: Recorder, name: str, graphs: list[Graph]) -> None:
         graphs: takes the graph, if it is new.
     """
     recorder.let_go()
-    alive = [
-        (place, tensor, cell)
-        for place, (reference, cell) in enumerate(recorder.made)
-        if (tensor := reference()) is not None
+    # A storage may outlive the tensor it was made for: under a Parameter, or given to another.
+    alive = {
+        cell.index: storage
+        for cell in recorder.cells
+        if cell.created is not None and (storage := cell.created()) is not None
+    }
+    taped: list[Tensor] = [
+        tensor
+        for reference, _ in recorder.made
+        if (tensor := reference()) is not None and type(tensor._node) is TracedNode
     ]
-    taped = [t for _, t, _ in alive if type(t._node) is TracedNode]
-    taped += [
-        t
-        for t in recorder.bound
-        if not isinstance(t, Storage | np.ndarray) and type(t._node) is TracedNode
-    ]
+    taped += [t for t in recorder.met if type(t._node) is TracedNode]  # type: ignore[misc]
     key = (
-        tuple([place for place, _, _ in alive]),
+        tuple(alive),
         tuple([t._trace.slot for t in taped]),
-        frozenset(recorder.freed) if taped else None,
+        (frozenset(recorder.freed), frozenset(recorder.leaves)) if taped else None,
     )
     segment = recorder.step.ends.get(key)
     try:
@@ -110,29 +110,24 @@ def abandon(recorder: Recorder, reason: str) -> None:
     for cell in recorder.cells:
         if cell.existing is not None and cell.existing.pending is recorder:
             cell.existing.pending = None
-    for restore in reversed(recorder.undo):
-        restore()
+    recorder.restore()
 
 
 def _compile(
     recorder: Recorder,
     name: str,
-    alive: Sequence[tuple[int, Tensor, Cell]],
+    alive: Mapping[int, Storage],
     taped: Sequence[Tensor],
 ) -> Segment:
     from smelt import driver
 
-    places: dict[int, int] = {}
-    for place, _, cell in alive:
-        if cell.existing is None:
-            places.setdefault(cell.index, place)
-    created = tuple(places.values())
+    created = tuple(alive)
     written = tuple(
         Written(cell.index, cell.root_layout, cell.inputs == [cell.root_layout])
         for cell in recorder.cells
         if cell.written
     )
-    outputs = [recorder.cells[index].root_slot for index in places]
+    outputs = [recorder.cells[index].root_slot for index in created]
     outputs += [recorder.cells[w.cell].root_slot for w in written]
     tape = None
     if taped:
@@ -184,9 +179,11 @@ def _refuse_overlaps(recorder: Recorder, segment: Segment) -> None:
 def _run(
     recorder: Recorder,
     segment: Segment,
-    alive: Sequence[tuple[int, Tensor, Cell]],
+    alive: Mapping[int, Storage],
     taped: Sequence[Tensor],
 ) -> None:
+    # Old gradients go here, so that their memory may serve for the new ones.
+    recorder.originals.clear()
     cells = recorder.cells
     for cell in cells:
         if cell.existing is not None:
@@ -217,10 +214,16 @@ def _run(
         array, address = native.new_output(number)
         kept.append(array)
         addresses.append(address)
-    if native.run(arguments, addresses) is not None:
+    try:
+        failure = native.run(arguments, addresses)
+    except BaseException as error:
+        # Ctrl-C: what is written in place holds anything, what is new is not there.
+        abandon(recorder, f"{type(error).__name__}: {error}")
+        raise
+    if failure is not None:
         replay.replay(recorder, segment.end)
-    for place, array in zip(segment.created, made):
-        _created_storage(recorder.made[place][1]).fulfil(array.reshape(-1))
+    for index, array in zip(segment.created, made):
+        alive[index].fulfil(array.reshape(-1))
     for storage, layout, array in copies:
         if array is not None:
             np.copyto(view_of(storage.array, layout), array)
@@ -236,10 +239,3 @@ def _address_of(bound: Any) -> int:
     if isinstance(bound, Storage):
         return bound.address
     return bound._storage.address + bound._layout.offset * bound.dtype.itemsize
-
-
-def _created_storage(cell: Cell) -> Storage:
-    assert cell.created is not None, "the cell of a created tensor"
-    storage = cell.created()
-    assert storage is not None, "its tensor is alive, and holds it"
-    return storage

@@ -84,7 +84,7 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalise each channel by the batch's statistics in training, by the running ones else.
@@ -96,7 +96,7 @@ def batch_norm(
         weight: [C], or None.
         bias: [C], or None.
         training: whether the batch's statistics are used.
-        momentum: share of the batch in the new running statistics.
+        momentum: share of the batch in the new running statistics: a number or a 0-d tensor.
         eps: added to the variance.
     """
     expect_tensor(input, "batch_norm", "input")

@@ -112,11 +112,11 @@ class _BatchNorm(_ByStatistics):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise [N, num_features, ...]."""
         self._check_input_dim(input)
-        momentum = 0.0 if self.momentum is None else self.momentum
+        momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:
-                momentum = 1.0 / float(self.num_batches_tracked)
+                momentum = self.num_batches_tracked.to(self.running_mean.dtype).reciprocal()
         from_batch = self.training or self.running_mean is None
         moving = not self.training or self.track_running_stats
         return F.batch_norm(

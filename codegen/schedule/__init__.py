@@ -6,7 +6,7 @@
 `schedule_kernel` takes a kernel of serial loops as `codegen.lower` writes it and returns the one
 to emit; it leaves alone the nests that are scheduled already, such as those of `contract`.
 
-    Contraction(batch, m, n, k, left, right, accumulator, epilogue)
+    product.Contraction(batch, m, n, k, left, right, accumulator, epilogue)
         batch, m, n, k: tuple[tuple[Var, int | Dim], ...]     axes of each group, outermost first
         left: Expr over batch, m and k variables              what the product's first factor is
         right: Expr over batch, n and k variables             and its second

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from smelt.codegen.schedule.reduce import LIMIT
 from smelt.codegen.target import Target
 from smelt.ir.dtypes import DType
-
-FOLD = 512
-"""Additions that an accumulator takes before it is folded into the next level."""
 
 _DEPTH = 1024
 _MOST_ROWS = 24
@@ -37,7 +35,7 @@ class TileShape:
     row_block: int
     row_share: int
     column_share: int
-    fold: int = FOLD
+    fold: int = LIMIT
 
     @property
     def columns(self) -> int:
@@ -69,9 +67,9 @@ def tile_shape(
     while vectors < min(_MOST_VECTORS, -(-n // lanes)) and (rows + 1) * (vectors + 1) + 1 <= most:
         vectors += 1
     columns = vectors * lanes
-    depth = k if k is not None and 0 < k <= _DEPTH else min(FOLD, k or FOLD)
+    depth = k if k is not None and 0 < k <= _DEPTH else min(LIMIT, k or LIMIT)
     if k is not None and k > _DEPTH:
-        depth = _even(k, FOLD)
+        depth = _even(k, LIMIT)
     row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // columns))
     # The second factor's panel may lie in the third level, and so may sums of several panels.
     memory = 4 * target.l2_bytes // dtype.itemsize

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from smelt.ir import dim as dims
+from smelt.ir import dtypes
 from smelt.ir.dtypes import DType
 from smelt.ir.errors import InternalError
 from smelt.ir.loop.grammar import (
@@ -30,6 +31,7 @@ from smelt.ir.loop.grammar import (
     While,
 )
 from smelt.ir.loop.python_source import compiled
+from smelt.ir.types import row_major_strides
 
 Array = Any
 
@@ -134,8 +136,6 @@ class _Memory:
 
     def flag(self, place: Place) -> bool:
         """Return the bool at `place`."""
-        from smelt.ir import dtypes
-
         return bool(self.at(place, dtypes.bool_, 1, "the condition of a step")[0])
 
 
@@ -180,8 +180,6 @@ def _refuse_overlap(kernel: Kernel, flat: Sequence[Array]) -> None:
 
 
 def _is_dense(buffer: Buffer) -> bool:
-    from smelt.ir.types import row_major_strides
-
     return buffer.strides == row_major_strides(buffer.shape)
 
 

@@ -33,6 +33,7 @@ from smelt.codegen.schedule.product import (
     oriented,
     unflattened,
 )
+from smelt.codegen.schedule.reduce import blocked
 from smelt.codegen.schedule.rewrite import Body, simplified
 from smelt.codegen.schedule.tile_shape import TileShape, tile_shape
 from smelt.codegen.target import Target
@@ -54,7 +55,7 @@ from smelt.ir.loop.builder import (
     times,
 )
 from smelt.ir.loop.grammar import Accumulate, Buffer, If, Kind, Let, Stmt, Store
-from smelt.ir.scalar import Expr, Var
+from smelt.ir.scalar import Const, Expr, Var
 from smelt.ir.structured import monoid
 
 _PRODUCTS_WORTH = 1_000_000
@@ -177,9 +178,14 @@ class _Template:
         clear = for_nest([(i, rows_left), (v, vectors)], [
             loop(lane, shape.lanes, [cleared], Kind.VECTOR)
         ])  # fmt: skip
-        loops = loop(panel, divided_up(self.k, shape.depth), body)
+        panels = loop(panel, divided_up(self.k, shape.depth), body)
+        if isinstance(panels.stop, Const):
+            # Very long sums need one more level.
+            loops = blocked([panels], tuple(body), self.names)
+        else:
+            loops = (panels,)
         done = self.finish(sums, (first_row, first_column), rows_left, columns_left)
-        found = allocated([sums, right, left], [*clear, loops, *done])
+        found = allocated([sums, right, left], [*clear, *loops, *done])
         return self.counted(columns_left, rows_left, first_column, first_row, found)
 
     def counted(

@@ -120,6 +120,10 @@ def test_long_sums_are_folded() -> None:
     matrices(1, 3, 5, 60, DEEP)
 
 
+def test_very_long_sums_have_one_more_level() -> None:
+    matrices(1, 2, 3, 513 * SMALL.depth, SMALL)
+
+
 @settings(max_examples=10, deadline=None)
 @given(h=st.sampled_from([3, 4, 6]), stride=st.sampled_from([1, 2]), deep=st.booleans())
 def test_convolution_reads_through_its_index_maps(h: int, stride: int, deep: bool) -> None:

@@ -31,8 +31,12 @@ class ArgumentError(TypeInferenceError, ValueError):
     """An attribute has a value outside its domain."""
 
 
-class IndexRangeError(SmeltError, IndexError):
-    """An index read from data is outside the dimension that it indexes."""
+class IndexRangeError(SmeltError, IndexError, RuntimeError):
+    """An index read from data is outside the dimension that it indexes.
+
+    PyTorch reports some of these as an IndexError (indexing, embedding), others as a RuntimeError
+    (gather, one_hot).
+    """
 
 
 class IntegerDivisionError(SmeltError, ZeroDivisionError, RuntimeError):

@@ -78,6 +78,17 @@ def huber_loss(
     return _loss("huber_loss", input, target, reduction, delta=float(delta))
 
 
+def _expect_batch(function: str, input: Tensor, target: Tensor) -> None:
+    expect_tensor(input, function, "input")
+    expect_tensor(target, function, "target")
+    sizes = input.shape[0] if input.dim() > 1 else 1, target.shape[0] if target.dim() else 1
+    if sizes[0] != sizes[1]:
+        raise ArgumentError(
+            f"{function}: the batch of the input (shape {list(input.shape)}) and of the target "
+            f"(shape {list(target.shape)}) differ in size"
+        )
+
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -105,6 +116,7 @@ def cross_entropy(
         loss = op("soft_cross_entropy")
         attrs = loss.attrs(reduction=_reduction(reduction), label_smoothing=float(label_smoothing))
         return apply(loss, (input, target.to(input.dtype), *extra), attrs)
+    _expect_batch("cross_entropy", input, target)
     loss = op("cross_entropy")
     attrs = loss.attrs(
         ignore_index=ignore_index,
@@ -122,6 +134,7 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Return minus the log-probability of each target class, weighted and reduced."""
+    _expect_batch("nll_loss", input, target)
     loss = op("nll_loss")
     attrs = loss.attrs(ignore_index=ignore_index, reduction=_reduction(reduction))
     extra = () if weight is None else (weight,)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from smelt.autograd import engine, tape
-from smelt.autograd.node import Handle, Node
+from smelt.autograd.node import Node
 from smelt.base import wrap, wrap_storage
 from smelt.dispatch import cast, preserve, write
 from smelt.functions import views
+from smelt.hooks import RemovableHandle
 from smelt.ir.dtypes import DType
 from smelt.operators import Operators
 from smelt.runtime.device import CPU, device
@@ -314,7 +315,7 @@ class Attributes(Operators):
             create_graph=create_graph,
         )
 
-    def register_hook(self: Self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+    def register_hook(self: Self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook(grad)` whenever the gradient of this tensor is known; it may replace it."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
@@ -322,12 +323,14 @@ class Attributes(Operators):
         if node is None:
             if self._hooks is None:
                 self._hooks = {}
-            return Handle(self._hooks, hook)
+            return RemovableHandle(self._hooks, hook)
         if node.hooks is None:
             node.hooks = {}
-        return Handle(node.hooks.setdefault(self._output_nr, {}), hook)
+        return RemovableHandle(node.hooks.setdefault(self._output_nr, {}), hook)
 
-    def register_post_accumulate_grad_hook(self: Self, hook: Callable[[Tensor], None]) -> Handle:
+    def register_post_accumulate_grad_hook(
+        self: Self, hook: Callable[[Tensor], None]
+    ) -> RemovableHandle:
         """Call `hook(tensor)` whenever the `.grad` of this leaf was added to."""
         if not self.requires_grad or self._node is not None:
             raise RuntimeError(
@@ -335,7 +338,7 @@ class Attributes(Operators):
             )
         if self._post_hooks is None:
             self._post_hooks = {}
-        return Handle(self._post_hooks, hook)
+        return RemovableHandle(self._post_hooks, hook)
 
     def retain_grad(self: Self) -> None:
         """Keep the gradient of this tensor in `.grad` though it is no leaf."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
+
+from smelt.state import settings
 
 _numbers = itertools.count()
 
@@ -17,20 +19,36 @@ class RemovableHandle:
     """
 
     def __init__(
-        self, hooks: MutableMapping[int, Any], hook: Callable[..., Any], prepend: bool = False
+        self,
+        hooks: MutableMapping[int, Any],
+        hook: Callable[..., Any],
+        prepend: bool = False,
+        marks: Sequence[MutableMapping[int, bool]] = (),
     ) -> None:
-        """Put `hook` at the end of the ordered table `hooks`, or at its front."""
+        """Register a hook.
+
+        Args:
+            hooks: ordered table of hooks by number.
+            hook: what is called.
+            prepend: whether it goes to the front of the table.
+            marks: tables that say by the hook's number how it is to be called.
+        """
         self.id = next(_numbers)
-        self._hooks = hooks
+        self._tables = (hooks, *marks)
         later = {} if not prepend else dict(hooks)
         if prepend:
             hooks.clear()
         hooks[self.id] = hook
         hooks.update(later)
+        for mark in marks:
+            mark[self.id] = True
+        settings.epoch += 1
 
     def remove(self) -> None:
         """Remove the hook; nothing happens if it is gone already."""
-        self._hooks.pop(self.id, None)
+        for table in self._tables:
+            table.pop(self.id, None)
+        settings.epoch += 1
 
     def __enter__(self) -> RemovableHandle:
         return self

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from smelt.hooks import RemovableHandle
+
 if TYPE_CHECKING:
     from smelt.tensor import Tensor
 
@@ -68,11 +70,11 @@ class Node(ABC):
         """Return the name that PyTorch prints."""
         return printed_name(self.label)
 
-    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(grad_inputs, grad_outputs)` after this node; it may give new inputs."""
         if self.after_hooks is None:
             self.after_hooks = {}
-        return Handle(self.after_hooks, hook)
+        return RemovableHandle(self.after_hooks, hook)
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {hex(id(self))}>"
@@ -121,24 +123,3 @@ class AccumulateGrad(Node):
 
     def pull(self, cotangents: Sequence[Cotangent | None], taped: bool) -> Sequence[Any]:
         return ()
-
-
-class Handle:
-    """Removes a hook. May be used as a context, at whose end the hook goes."""
-
-    _numbers = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self.id = next(Handle._numbers)
-        self._hooks = hooks
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        """Remove the hook; nothing happens if it is gone already."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> Handle:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()

@@ -6,38 +6,13 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from smelt.autograd.node import Handle
-from smelt.state import settings
+from smelt.hooks import RemovableHandle
 from smelt.tree import leaves_of
 
 if TYPE_CHECKING:
     from smelt.tensor import Tensor
 
 Hook = Callable[..., Any]
-
-
-class HookHandle(Handle):
-    """Removes a hook of a module, and what is noted beside it."""
-
-    def __init__(self, hooks: dict[int, Any], hook: Any, *beside: dict[int, bool]) -> None:
-        super().__init__(hooks, hook)
-        self._beside = beside
-
-    def remove(self) -> None:
-        """Remove the hook; nothing happens if it is gone already."""
-        super().remove()
-        for notes in self._beside:
-            notes.pop(self.id, None)
-        settings.epoch += 1
-
-
-def _first(hooks: dict[int, Any], handle: Handle) -> None:
-    """Move the hook of `handle` to the front."""
-    hook = hooks.pop(handle.id)
-    rest = dict(hooks)
-    hooks.clear()
-    hooks[handle.id] = hook
-    hooks.update(rest)
 
 
 def _missing_forward(self: Calling, *input: Any) -> Any:
@@ -131,15 +106,13 @@ class Calling:
 
     def register_forward_pre_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
+    ) -> RemovableHandle:
         """Call `hook(module, args)` before forward; it may return new arguments.
 
         With `with_kwargs` it is `hook(module, args, kwargs)` and may return both.
         """
-        handle = HookHandle(self._forward_pre_hooks, hook, self._forward_pre_hooks_with_kwargs)
-        if with_kwargs:
-            self._forward_pre_hooks_with_kwargs[handle.id] = True
-        return self._registered(self._forward_pre_hooks, handle, prepend)
+        marks = (self._forward_pre_hooks_with_kwargs,) if with_kwargs else ()
+        return RemovableHandle(self._forward_pre_hooks, hook, prepend, marks)
 
     def register_forward_hook(
         self,
@@ -148,25 +121,20 @@ class Calling:
         prepend: bool = False,
         with_kwargs: bool = False,
         always_call: bool = False,
-    ) -> HookHandle:
+    ) -> RemovableHandle:
         """Call `hook(module, args, output)` after forward; it may return a new output.
 
         With `with_kwargs` it is `hook(module, args, kwargs, output)`; with `always_call` it is
         called even if forward raises.
         """
-        handle = HookHandle(
-            self._forward_hooks,
-            hook,
-            self._forward_hooks_with_kwargs,
-            self._forward_hooks_always_called,
-        )
+        marks: list[dict[int, bool]] = []
         if with_kwargs:
-            self._forward_hooks_with_kwargs[handle.id] = True
+            marks.append(self._forward_hooks_with_kwargs)
         if always_call:
-            self._forward_hooks_always_called[handle.id] = True
-        return self._registered(self._forward_hooks, handle, prepend)
+            marks.append(self._forward_hooks_always_called)
+        return RemovableHandle(self._forward_hooks, hook, prepend, marks)
 
-    def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
+    def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` once gradients of the inputs are known.
 
         It may return new gradients of the inputs.
@@ -179,15 +147,13 @@ class Calling:
                 "Cannot use both regular backward hooks and full backward hooks on a single Module."
             )
         self._is_full_backward_hook = True
-        handle = HookHandle(self._backward_hooks, hook)
-        return self._registered(self._backward_hooks, handle, prepend)
+        return RemovableHandle(self._backward_hooks, hook, prepend)
 
-    def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
+    def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_output)` when gradients arrive; it may return new ones."""
-        handle = HookHandle(self._backward_pre_hooks, hook)
-        return self._registered(self._backward_pre_hooks, handle, prepend)
+        return RemovableHandle(self._backward_pre_hooks, hook, prepend)
 
-    def register_backward_hook(self, hook: Hook) -> HookHandle:
+    def register_backward_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` at the last operation of forward.
 
         Deprecated by PyTorch in favour of `register_full_backward_hook`.
@@ -203,12 +169,4 @@ class Calling:
             stacklevel=2,
         )
         self._is_full_backward_hook = False
-        return self._registered(
-            self._backward_hooks, HookHandle(self._backward_hooks, hook), prepend=False
-        )
-
-    def _registered(self, hooks: dict[int, Hook], handle: HookHandle, prepend: bool) -> HookHandle:
-        if prepend:
-            _first(hooks, handle)
-        settings.epoch += 1
-        return handle
+        return RemovableHandle(self._backward_hooks, hook)

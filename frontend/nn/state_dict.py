@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from smelt.autograd.modes import no_grad
-from smelt.autograd.node import Handle
+from smelt.hooks import RemovableHandle
 from smelt.nn.parameter import Parameter
 from smelt.nn.registration import Registration
 from smelt.tensor import Tensor
@@ -223,34 +223,38 @@ class StateDict(Registration):
             )
         return IncompatibleKeys(missing, unexpected)
 
-    def _register_state_dict_hook(self, hook: Hook) -> Handle:
+    def _register_state_dict_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, state_dict, prefix, local)` after saving; it may give a new state."""
-        return Handle(self._state_dict_hooks, hook)
+        return RemovableHandle(self._state_dict_hooks, hook)
 
-    def register_state_dict_post_hook(self, hook: Hook) -> Handle:
+    def register_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, state_dict, prefix, local)` after saving; it must return None."""
 
         def checked(*args: Any) -> None:
             if hook(*args) is not None:
                 raise RuntimeError("state_dict post-hook must return None")
 
-        return Handle(self._state_dict_hooks, checked)
+        return RemovableHandle(self._state_dict_hooks, checked)
 
-    def register_state_dict_pre_hook(self, hook: Hook) -> Handle:
+    def register_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, prefix, keep_vars)` before saving."""
-        return Handle(self._state_dict_pre_hooks, hook)
+        return RemovableHandle(self._state_dict_pre_hooks, hook)
 
-    def _register_load_state_dict_pre_hook(self, hook: Hook, with_module: bool = False) -> Handle:
+    def _register_load_state_dict_pre_hook(
+        self, hook: Hook, with_module: bool = False
+    ) -> RemovableHandle:
         """Call `hook` with the arguments of `_load_from_state_dict` before loading."""
         if with_module:
             module = self
-            return Handle(self._load_state_dict_pre_hooks, lambda *args: hook(module, *args))
-        return Handle(self._load_state_dict_pre_hooks, hook)
+            return RemovableHandle(
+                self._load_state_dict_pre_hooks, lambda *args: hook(module, *args)
+            )
+        return RemovableHandle(self._load_state_dict_pre_hooks, hook)
 
-    def register_load_state_dict_pre_hook(self, hook: Hook) -> Handle:
+    def register_load_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, state_dict, prefix, …)` before loading."""
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
-    def register_load_state_dict_post_hook(self, hook: Hook) -> Handle:
+    def register_load_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, incompatible_keys)` after loading."""
-        return Handle(self._load_state_dict_post_hooks, hook)
+        return RemovableHandle(self._load_state_dict_post_hooks, hook)

@@ -62,7 +62,7 @@ class Run:
         losses: the loss of each training step.
         accuracy: share of the held-out images that were recognised.
         ms_per_step: median time of a training step in milliseconds.
-        compile_seconds: time of the first step beyond a median one; 0 for the eager run.
+        compile_seconds: time of the first two steps beyond median ones; 0 for the eager run.
     """
 
     losses: list[float] = field(default_factory=list)

@@ -26,7 +26,7 @@ from smelt.runtime import (
     get_num_threads,
     signature_of,
 )
-from smelt.runtime.artifact import ArtifactError, from_bytes, to_bytes
+from smelt.runtime.artifact import load_cached, store_cached
 
 if TYPE_CHECKING:
     from smelt.codegen.target import Target
@@ -61,12 +61,9 @@ def compile_graph(
     arguments = repr((layouts, sorted((donated or {}).items()), target))
     key = cache_key("executable", fingerprint(graph), graph.name, arguments)
     if folder is None:
-        data = cache.get(key)
-        if data is not None:
-            try:
-                return from_bytes(data)
-            except ArtifactError:
-                pass  # made for another machine that shares this cache: compiled anew below
+        known = load_cached(cache, key)
+        if known is not None:
+            return known
     # LLVM and the passes are safe to run side by side, but two cores gain nothing from it.
     with _compiling:
         optimised = optimise(graph, folder)
@@ -78,7 +75,7 @@ def compile_graph(
                 lambda part: _compile(part, (), {}, target, folder),
             )
         executable = _compile(optimised, layouts, donated or {}, target, folder)
-    cache.put(key, to_bytes(executable))
+    store_cached(cache, key, executable)
     return executable
 
 

@@ -70,15 +70,10 @@ class Storage:
 
     def fulfil(self, memory: Array) -> None:
         """Take `memory` (1-D, of the promised dtype and size) as the elements of a promise."""
-        assert self.memory is None, "views of the old memory exist: write into it and settle()"
+        assert self.memory is None, "views of the old memory exist"
         assert memory.ndim == 1 and memory.size == self.size, "a promise of another size"
         self.memory = memory
         self.pending = None
-
-    def settle(self) -> None:
-        """Note that the promised elements now stand in the memory that was there already."""
-        self.pending = None
-        self.epoch += 1
 
     @property
     def array(self) -> Array:
@@ -117,7 +112,3 @@ class Storage:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.tolist())
-
-    def touch(self) -> None:
-        """Note that smelt has written the elements."""
-        self.epoch += 1

@@ -81,11 +81,6 @@ def wrapped(position: Expr, size: int | Dim) -> Expr:
     return scalar.select(negative, scalar.apply("add", position, scalar.of_dim(size)), position)
 
 
-def along(rank: int, dim: int) -> tuple[Any, ...]:
-    """Return what selects everything before dimension `dim` of an array."""
-    return (slice(None),) * dim
-
-
 # embedding
 
 

@@ -108,7 +108,6 @@ FLOATS: tuple[DType, ...] = (float16, bfloat16, float32, float64)
 INTEGERS: tuple[DType, ...] = (uint8, uint16, uint32, uint64, int8, int16, int32, int64)
 REALS: tuple[DType, ...] = INTEGERS + FLOATS
 COMPLEXES: tuple[DType, ...] = (complex64, complex128)
-NUMBERS: tuple[DType, ...] = REALS + COMPLEXES
 
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}

@@ -33,7 +33,6 @@ _COMPLEX_OF = {
     dtypes.float32: dtypes.complex64,
     dtypes.float64: dtypes.complex128,
 }
-_REAL_OF = {dtypes.complex64: dtypes.float32, dtypes.complex128: dtypes.float64}
 _SIGNED_OF_BITS = {d.bits: d for d in (dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)}
 
 
@@ -114,11 +113,6 @@ def float_type(dtype: DType, default: DType) -> DType:
 def sum_type(dtype: DType) -> DType:
     """Return the dtype of a sum or product: int64 for bools and integers."""
     return dtype if dtype.kind in (Kind.FLOAT, Kind.COMPLEX) else dtypes.int64
-
-
-def real_type(dtype: DType) -> DType:
-    """Return the dtype of the absolute value of `dtype`."""
-    return _REAL_OF.get(dtype, dtype)
 
 
 def can_cast(source: DType, target: DType) -> bool:

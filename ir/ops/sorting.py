@@ -33,9 +33,6 @@ from smelt.ir.types import TensorType
 Array = Any
 
 
-Gradients = tuple[Operand | None, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class SortAttrs:
     """The dimension that is sorted, and whether the greatest comes first."""

@@ -9,8 +9,9 @@
 
 `ranges` gives each variable an inclusive `(low, high)`; either may be None (unbounded), and `high`
 may be an expression over sizes, such as `n - 1`. A variable that is not in `ranges` is a size or a
-loop variable: any value that is not negative. Values read from data are unbounded. Arithmetic is
-taken not to overflow, as index arithmetic does not.
+loop variable: any value that is not negative. Arithmetic on sizes and loop variables is taken not
+to overflow, as index arithmetic does not. Values read from data are unbounded, and so are variables
+without a lower end: what is computed from them is left as it stands, for it may wrap.
 
 Sums and products become one canonical polynomial, so two indices that are equal as polynomials are
 equal as expressions. Quotients and remainders by constants (and by sizes) are split into what
@@ -42,13 +43,14 @@ from smelt.ir.index_polynomial import (
     split_constant,
     without,
 )
-from smelt.ir.scalar import FALSE, TRUE, Apply, Const, Expr, Var, integer
+from smelt.ir.scalar import FALSE, TRUE, Apply, Const, Expr, Load, Read, Var, integer
 
 Interval = tuple[int | None, "int | Expr | None"]
 Ranges = Mapping[Var, Interval]
 
 NO_RANGES: Ranges = {}
 UNBOUNDED: tuple[int | None, int | None] = (None, None)
+_LIMIT = 1 << 63
 
 
 def simplify(expr: Expr, ranges: Ranges = NO_RANGES) -> Expr:
@@ -156,13 +158,13 @@ class _Simplifier:
                 pinned = _pinned(expr, self.ranges)
                 return polynomial_of_atom(pinned) if pinned is expr else self.polynomial(pinned)
             case Apply("add", (a, b), _):
-                return added(self.polynomial(a), self.polynomial(b))
+                return self.exact(added(self.polynomial(a), self.polynomial(b)), expr)
             case Apply("sub", (a, b), _):
-                return added(self.polynomial(a), scaled(self.polynomial(b), -1))
+                return self.exact(added(self.polynomial(a), scaled(self.polynomial(b), -1)), expr)
             case Apply("neg", (a,), _):
-                return scaled(self.polynomial(a), -1)
+                return self.exact(scaled(self.polynomial(a), -1), expr)
             case Apply("mul", (a, b), _):
-                return multiplied(self.polynomial(a), self.polynomial(b))
+                return self.exact(multiplied(self.polynomial(a), self.polynomial(b)), expr)
             case Apply("floordiv" | "mod" as op, (a, b), _):
                 quotient, remainder = self.divided(self.polynomial(a), self.polynomial(b))
                 return quotient if op == "floordiv" else remainder
@@ -170,7 +172,9 @@ class _Simplifier:
                 power := _power_of_two(op, int(value))
             ) is not None:
                 if op == "shl":
-                    return scaled(self.polynomial(a), power)
+                    return self.exact(scaled(self.polynomial(a), power), expr)
+                if self.wraps(scaled(self.polynomial(a), 2)):
+                    return polynomial_of_atom(scalar.rebuild(expr, self.visit))
                 quotient, remainder = self.divided(self.polynomial(a), constant(power))
                 return quotient if op == "shr" else remainder
             case Apply("max" | "min" as op, (a, b), _):
@@ -181,6 +185,36 @@ class _Simplifier:
                 return polynomial_of_atom(chosen) if is_open else self.polynomial(chosen)
             case _:
                 return polynomial_of_atom(scalar.rebuild(expr, self.visit))
+
+    def exact(self, a: Polynomial, expr: Expr) -> Polynomial:
+        """Return the polynomial of `expr` if it cannot wrap, else `expr` as it stands."""
+        return polynomial_of_atom(scalar.rebuild(expr, self.visit)) if self.wraps(a) else a
+
+    def wraps(self, a: Polynomial) -> bool:
+        """Tell whether computing a polynomial may leave the range of i64, as data may."""
+        if len(a) == 1:
+            ((monomial, count),) = a.items()
+            if count == 1 and len(monomial) == 1:
+                return False
+        low, high = self.bounds(a)
+        if (low is not None and low < -_LIMIT) or (high is not None and high >= _LIMIT):
+            return True
+        if any(not -_LIMIT // 4 < count < _LIMIT // 4 for count in a.values()):
+            return bool(a.keys() - {()})  # no memory is that large: a number of the user's
+        if low is not None and high is not None:
+            return False
+        return any(self.is_open(atom) for monomial in a for atom in monomial)
+
+    def is_open(self, atom: Expr) -> bool:
+        """Tell whether an atom comes from data and may be any number."""
+        low, high = self.atom_bounds(atom)
+        if low is None or high is not None:
+            return low is None  # sizes and loop variables are never negative
+        return any(
+            isinstance(e, Load | Read)
+            or (isinstance(e, Var) and self.ranges.get(e, (0, None))[0] is None)
+            for e in scalar.walk(atom)
+        )
 
     def extreme(self, op: str, a: Polynomial, b: Polynomial) -> Polynomial:
         """Return the greater or the lesser of two polynomials."""
@@ -420,6 +454,11 @@ class _Simplifier:
             # not (p < 0)  is  -p - 1 < 0.
             if self.negative(added(scaled(below, -1), constant(-1))):
                 return FALSE
+        against_constant = len(difference.keys() - {()}) == 1
+        if self.wraps(difference) and not (
+            against_constant and abs(difference.get((), 0)) < _LIMIT // 4
+        ):
+            return scalar.apply(op, expression(self.polynomial(a)), expression(self.polynomial(b)))
         return _comparison(op, difference)
 
 
@@ -452,5 +491,5 @@ def _comparison(op: str, difference: Polynomial) -> Expr:
 def _power_of_two(op: str, value: int) -> int | None:
     """Return the divisor (or factor) that a shift by `value`, or a mask of it, stands for."""
     if op == "and":
-        return value + 1 if value > 0 and value & (value + 1) == 0 else None
+        return value + 1 if 0 < value < 1 << 62 and value & (value + 1) == 0 else None
     return 1 << value if 0 <= value < 62 else None

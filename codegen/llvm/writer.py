@@ -169,7 +169,7 @@ class Writer:
         if operand.base.known == 0:
             return ramp
         base = self.spread(operand.base, operand.lanes)
-        return self.emit(f"add nsw {base.typed}, {ramp.text}", "i64", operand.lanes, "lane")
+        return self.emit(f"add {base.typed}, {ramp.text}", "i64", operand.lanes, "lane")
 
     def spread(self, operand: Operand, lanes: int) -> Value:
         """Return `operand` with `lanes` lanes: repeated if it is scalar or has fewer.

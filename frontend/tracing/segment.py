@@ -88,7 +88,7 @@ def finish(recorder: Recorder, name: str, graphs: list[Graph]) -> None:
     taped += [t for t in recorder.met if type(t._node) is TracedNode]  # type: ignore[misc]
     key = (
         tuple(alive),
-        tuple([t._trace.slot for t in taped]),
+        tuple([recorder.slot(t) for t in taped]),  # as they are after the last write
         (frozenset(recorder.freed), frozenset(recorder.leaves)) if taped else None,
     )
     segment = recorder.step.ends.get(key)

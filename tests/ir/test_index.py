@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smelt.ir import index, scalar
+from smelt.ir import dtypes, index, scalar
 from smelt.ir.scalar import Apply, Const, Expr, Var, integer
 
 VARIABLES = (Var("i"), Var("j"), Var("n"))
@@ -152,3 +152,20 @@ def test_range_of_a_loop() -> None:
     assert index.loop_range(integer(0), integer(10)) == (0, 9)
     assert index.loop_range(integer(0), integer(10), step=4) == (0, 8)
     assert index.loop_range(integer(0), N) == (0, apply("sub", N, 1))
+
+
+def test_arithmetic_on_data_is_left_as_it_stands() -> None:
+    data = scalar.Read(0, dtypes.int64)
+    for expr in (
+        apply("gt", apply("add", data, 1), data),
+        apply("floordiv", apply("mul", data, 2), 2),
+        apply("max", apply("add", data, 1), data),
+        apply("gt", apply("neg", data), 0),
+        apply("and", data, 2**63 - 1),
+        apply("shr", apply("shl", data, 1), 1),
+        apply("gt", apply("add", I0, 2**63 - 1), I0),
+    ):
+        found = index.simplify(expr, RANGES)
+        assert {e.op for e in scalar.walk(found) if isinstance(e, scalar.Apply)} >= {
+            e.op for e in scalar.walk(expr) if isinstance(e, scalar.Apply)
+        } - {"gt"}, found

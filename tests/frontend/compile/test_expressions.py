@@ -67,3 +67,21 @@ def test_expression(expression: str) -> None:
     assert (compiled.grad is None) == (eager.grad is None)
     if eager.grad is not None:
         np.testing.assert_allclose(compiled.grad.numpy(), eager.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x * 2) // 2,
+        lambda x: x + 1 > x,
+        lambda x: -x > 0,
+        lambda x: (x << 1) >> 1,
+        lambda x: (x & (2**63 - 1)).to(smelt.float64),
+        lambda x: smelt.maximum(x + 1, x),
+        lambda x: (smelt.arange(6) + 2**62) * 2 // 2 + x * 0,
+        lambda x: (smelt.arange(6) + (2**63 - 1) > smelt.arange(6)) & (x == x),
+    ],
+)
+def test_integers_wrap_as_they_do_eagerly(function: Any) -> None:
+    x = smelt.tensor([2**63 - 1, 2**62, -(2**63), 5, -3, 0])
+    np.testing.assert_array_equal(smelt.compile(function)(x).numpy(), function(x).numpy())

@@ -184,3 +184,16 @@ def test_clipping_and_parameter_updates_in_one_program() -> None:
             close(a, b)
     for a, b in zip(model.parameters(), other.parameters()):
         close(a, b)
+
+
+def test_a_result_written_through_a_view_that_is_gone() -> None:
+    def f(x: Any, w: Any) -> Any:
+        y = x * 1
+        y[0].mul_(w)
+        return y
+
+    for function in (f, smelt.compile(f)):
+        w = smelt.ones(3).requires_grad_()
+        y = function(smelt.arange(6.0).reshape(2, 3), w)
+        (y * y).sum().backward()
+        np.testing.assert_allclose(w.grad.numpy(), [0.0, 2.0, 8.0])

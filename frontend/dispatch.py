@@ -15,8 +15,13 @@ from smelt.autograd import tape
 from smelt.base import TensorBase, view_of, wrap, wrap_storage
 from smelt.ir import promotion
 from smelt.ir.dtypes import DType, Kind
-from smelt.ir.errors import DTypeError, TypeInferenceError
-from smelt.ir.evaluate import evaluate
+from smelt.ir.errors import (
+    DTypeError,
+    IndexRangeError,
+    IntegerDivisionError,
+    TypeInferenceError,
+)
+from smelt.ir.evaluate import evaluate, named_fault
 from smelt.ir.layout import Layout
 from smelt.ir.op import Decompose, NoAttrs, OpDef, Vjp
 from smelt.ir.registry import OPS
@@ -165,7 +170,10 @@ def apply(
     if reference is None:
         found = evaluate(op, attrs, tuple(arrays))
     else:
-        found = reference(np, attrs, *arrays)
+        try:
+            found = reference(np, attrs, *arrays)
+        except (IndexRangeError, IntegerDivisionError) as error:
+            raise named_fault(error, op, tuple(arrays)) from None
     if type(found) is not tuple:
         result = wrap(found)
         if mode.inference:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 from smelt.ir import dtypes, registry
-from smelt.ir.errors import InternalError
+from smelt.ir.errors import IndexRangeError, IntegerDivisionError, InternalError, SmeltError
 from smelt.ir.graph import Graph
 from smelt.ir.op import Decompose, OpDef, Region, Rules
 from smelt.ir.types import TensorType
@@ -44,7 +44,10 @@ def evaluate(
     """Return the results of `op`, by its reference, or else by its decomposition."""
     rules = NUMPY_RULES if rules is None else rules
     if op.reference is not None:
-        return as_tuple(op.reference(rules.xp, attrs, *operands))
+        try:
+            return as_tuple(op.reference(rules.xp, attrs, *operands))
+        except (IndexRangeError, IntegerDivisionError) as error:
+            raise named_fault(error, op, operands) from None
     return evaluate_decomposed(op, attrs, operands, regions, rules)
 
 
@@ -66,6 +69,15 @@ def evaluate_decomposed(
             return run(run_graph, attrs, regions, *operands)
         case _:
             raise InternalError(f"{op.name} has neither reference nor decomposition")
+
+
+def named_fault(error: SmeltError, op: OpDef, operands: tuple[Array, ...]) -> SmeltError:
+    """Return an error from data with the op and the types of its operands in the message."""
+    arrived = ", ".join(
+        f"{op.operand_name(k)} is {TensorType(dtypes.of_numpy(x.dtype), x.shape)}"
+        for k, x in enumerate(operands)
+    )
+    return type(error)(f"{op.name}: {error}: {arrived}")
 
 
 def as_tuple(results: Any) -> tuple[Any, ...]:

@@ -366,6 +366,16 @@ def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Operand) 
     return apply(found, (input, index, source), found.attrs(dim=at))
 
 
+def _positions(index: Tensor, function: str) -> Tensor:
+    """Return a vector of positions as int64; DTypeError unless it holds int64 or int32."""
+    if index.dtype not in (dtypes.int64, dtypes.int32):
+        raise DTypeError(
+            f"{function}(): Expected dtype int64 or int32 for index, but it is "
+            f"{index.dtype.torch_name}"
+        )
+    return cast(index, dtypes.int64)
+
+
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return a copy of the positions of dim that a vector names."""
     at = one_dim(dim, input.dim(), "index_select")
@@ -376,7 +386,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if not input.dim():
         return views.reshape(index_select(views.reshape(input, 1), 0, index), ())
     found = op("index_select")
-    positions = views.reshape(cast(index, dtypes.int64), -1)
+    positions = views.reshape(_positions(index, "index_select"), -1)
     return apply(found, (input, positions), found.attrs(dim=at))
 
 
@@ -388,7 +398,7 @@ def index_add(
     found = op("index_add")
     if alpha != 1:
         source = arithmetic.mul(source, alpha)
-    positions = cast(index, dtypes.int64)
+    positions = _positions(index, "index_add")
     return apply(found, (input, positions, cast(source, input.dtype)), found.attrs(dim=at))
 
 
@@ -398,7 +408,8 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     placed = op("index_put")
     order = (at, *[d for d in range(source.dim()) if d != at])
     attrs = placed.attrs(dims=(at,), accumulate=False)
-    return apply(placed, (input, views.permute(source, order), cast(index, dtypes.int64)), attrs)
+    positions = _positions(index, "index_copy")
+    return apply(placed, (input, views.permute(source, order), positions), attrs)
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
@@ -421,7 +432,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
 
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Return the elements of the flat input at the positions that index names."""
-    return index_by(views.reshape(input, -1), [index])
+    return index_by(views.reshape(input, -1), [_positions(index, "take")])
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from smelt.functions import operands, reductions, views
 from smelt.functions.operands import one_dim, op
 from smelt.functions.reductions import ValuesIndices
 from smelt.ir import dtypes
-from smelt.ir.errors import ArgumentError, TypeInferenceError
+from smelt.ir.errors import ArgumentError, DTypeError, TypeInferenceError
 
 if TYPE_CHECKING:
     from smelt.tensor import Tensor
@@ -196,6 +196,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """Return the elements where the mask holds, in one dimension."""
     from smelt.functions.indexing import index_by
 
+    if mask.dtype is not dtypes.bool_:
+        raise DTypeError(f"masked_select: expected bool for mask, not {mask.dtype.torch_name}")
     x, m = operands.spread("masked_select", input, mask)
     return index_by(x, nonzero(m, as_tuple=True))
 

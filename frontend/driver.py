@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,7 @@ def compile_graph(
     graph: Graph,
     strides: Sequence[Sequence[int] | None] | None = None,
     donated: Mapping[int, int] | None = None,
+    frozen: AbstractSet[int] = frozenset(),
 ) -> Executable | HostedProgram:
     """Return the executable of a graph, from the disk cache if it is known there.
 
@@ -50,6 +52,8 @@ def compile_graph(
         graph: any graph; `grad` nodes and composites included.
         strides: strides of each input in elements; None for a row-major one, or for all.
         donated: for each output that is written into the storage of an input, that input's number.
+        frozen: numbers of inputs that seldom change: the executable may keep what is derived from
+            them between calls. Programs with library calls keep nothing.
 
     Raises:
         SmeltError: the graph cannot be compiled; nothing has changed.
@@ -58,7 +62,7 @@ def compile_graph(
     target = host_target(get_num_threads())
     cache = default_cache()
     folder = _dump_folder(graph.name)
-    arguments = repr((layouts, sorted((donated or {}).items()), target))
+    arguments = repr((layouts, sorted((donated or {}).items()), sorted(frozen), target))
     key = cache_key("executable", fingerprint(graph), graph.name, arguments)
     if folder is None:
         known = load_cached(cache, key)
@@ -72,9 +76,9 @@ def compile_graph(
                 optimised,
                 layouts,
                 donated or {},
-                lambda part: _compile(part, (), {}, target, folder),
+                lambda part: _compile(part, (), {}, frozenset(), target, folder),
             )
-        executable = _compile(optimised, layouts, donated or {}, target, folder)
+        executable = _compile(optimised, layouts, donated or {}, frozen, target, folder)
     store_cached(cache, key, executable)
     return executable
 
@@ -105,13 +109,14 @@ def lower(
     target: Target,
     layouts: Sequence[tuple[int, ...] | None] = (),
     donated: Mapping[int, int] | None = None,
+    frozen: AbstractSet[int] = frozenset(),
 ) -> tuple[Program, Program]:
     """Return the program of an optimised graph, as lowered and as scheduled for `target`."""
     from smelt.codegen.lower.program import lower as lower_graph
     from smelt.codegen.schedule.pipeline import schedule_kernel
     from smelt.passes.memory_plan import plan_memory
 
-    program = lower_graph(graph, target, input_layouts=layouts, donate=donated)
+    program = lower_graph(graph, target, input_layouts=layouts, donate=donated, frozen=frozen)
     planned = plan_memory(program, donated)
     kernels = tuple(schedule_kernel(kernel, target) for kernel in planned.kernels)
     return program, replace(planned, kernels=kernels)
@@ -121,12 +126,13 @@ def _compile(
     graph: Graph,
     layouts: Sequence[tuple[int, ...] | None],
     donated: Mapping[int, int],
+    frozen: AbstractSet[int],
     target: Target,
     folder: Path | None,
 ) -> Executable:
     from smelt.codegen.llvm.module import compile_ir_text, emit_program
 
-    program, scheduled = lower(graph, target, layouts, donated)
+    program, scheduled = lower(graph, target, layouts, donated, frozen)
     emission = emit_program(scheduled, target)
     if folder is not None:
         number = len(list(folder.glob("*.txt")))

@@ -218,8 +218,12 @@ class Operators(TensorBase):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         array = self._concrete("NumPy asks for its elements")
         if copy is False:
-            return np.asarray(array, dtype)
-        return np.array(array, dtype, copy=copy is True or None)
+            found = np.asarray(array, dtype)
+        else:
+            found = np.array(array, dtype, copy=copy is True or None)
+        if np.may_share_memory(found, array):
+            self._storage.shared = True
+        return found
 
     def _single(self, reason: str) -> Any:
         """Return the only element as a Python number."""

@@ -1,7 +1,8 @@
 """The binary contract between emitted code and the runtime.
 
-Emitted code exports one entry, `i32 run(context *)`, and refers to no symbol outside itself: all
-that it needs comes through the context. Every field is eight bytes. `codegen` emits against these
+Emitted code exports the entry `i32 run(context *)`, and `i32 derive(context *)` where the program
+keeps memory between calls; it refers to no symbol outside itself: all that it needs comes through
+the context. Every field is eight bytes. `codegen` emits against these
 numbers, `runtime` fills the memory; neither imports the other.
 """
 
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 ENTRY = "run"
+
+DERIVE = "derive"
+"""The entry that fills the kept memory from the inputs; `run` only reads it."""
 
 
 class Status(IntEnum):
@@ -34,6 +38,7 @@ class Context(IntEnum):
     SCRATCH = 7  # pointer to the workers' scratch memory, 64-byte aligned
     SCRATCH_STRIDE = 8  # bytes from one worker's scratch memory to the next one's
     RUNTIME = 9  # the runtime's own
+    KEPT = 10  # pointer to the memory that is kept between calls, 64-byte aligned
 
 
 class Table(IntEnum):
@@ -69,7 +74,8 @@ class NativeObject:
     """Relocatable machine code of one program.
 
     Attributes:
-        code: the ELF (or Mach-O, COFF) object file; exports `ENTRY` and no undefined symbol.
+        code: the ELF (or Mach-O, COFF) object file; exports `ENTRY`, `DERIVE` where memory is
+            kept, and has no undefined symbol.
         scratch_bytes: scratch memory that each worker needs, a multiple of 64.
         target: triple, CPU and features that it was compiled for; code runs nowhere else.
     """

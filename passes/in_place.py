@@ -175,7 +175,7 @@ class Variants:
 
     def kernels_of(self, program: Program) -> tuple[Kernel, ...]:
         """Return the kernels that a program launches, in order of their first launch."""
-        used = dict.fromkeys(step.kernel for _, step in launches(program.steps))
+        used = dict.fromkeys(step.kernel for _, step in launches((*program.derive, *program.steps)))
         return tuple(self.kernels[name] for name in used)
 
 

@@ -28,7 +28,7 @@ from smelt.runtime.signature import Signature, Slot
 
 _HEAD = struct.Struct("<8sQ32sQ")
 _MAGIC = b"smeltexe"
-_VERSION = 2
+_VERSION = 3
 _ALIGNMENT = 64
 
 
@@ -164,6 +164,8 @@ def _signature_to_json(signature: Signature) -> dict[str, Any]:
         "arena_bytes": _dim_to_json(signature.arena_bytes),
         "sizes": signature.sizes,
         "launches": signature.launches,
+        "kept_bytes": signature.kept_bytes,
+        "kept_inputs": signature.kept_inputs,
     }
 
 
@@ -175,6 +177,8 @@ def _signature_from_json(entry: Mapping[str, Any]) -> Signature:
         _dim_from_json(entry["arena_bytes"]),
         tuple(entry["sizes"]),
         tuple(entry["launches"]),
+        entry["kept_bytes"],
+        tuple(entry["kept_inputs"]),
     )
 
 

@@ -3,6 +3,9 @@
 An `Executable` is a program's object code, constants and signature. One call of it is one native
 call, whatever the program holds. Calls may come from several threads at once, and from a signal
 handler that interrupts another call: each has a frame and an arena of its own.
+
+What a program keeps between calls (packed weights) is in a `Kept`, which one more native call makes
+from the inputs and nothing changes afterwards; whoever calls the program holds on to it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from smelt.ir import dim as dims
-from smelt.ir.abi import ENTRY, Context, Error, NativeObject, Status
+from smelt.ir.abi import DERIVE, ENTRY, Context, Error, NativeObject, Status
 from smelt.ir.errors import ArgumentError, InternalError
 from smelt.runtime import arena, profiler
 from smelt.runtime.loader import load
@@ -42,6 +45,19 @@ class DataError:
     limit: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What a program derived from its inputs, to be used while those stay as they were.
+
+    Attributes:
+        memory: owns the bytes.
+        address: address of the first one.
+    """
+
+    memory: np.ndarray[Any, Any]
+    address: int
+
+
 _WORD = 8
 _CONTEXT = 0
 _RECORD = _CONTEXT + len(Context)
@@ -52,10 +68,12 @@ _TABLES = _ERROR + len(Error)
 _RECORD_HEAD = struct.Struct("=3q")
 _RECORD_HEAD_AT = (_RECORD + Record.POOL) * _WORD
 # What a call fills in of the context: arena, then scratch and its stride.
-_ARENA = struct.Struct("=q")
+_ONE = struct.Struct("=q")
 _ARENA_AT = (_CONTEXT + Context.ARENA) * _WORD
 _SCRATCH = struct.Struct("=2q")
 _SCRATCH_AT = (_CONTEXT + Context.SCRATCH) * _WORD
+_ENTRY_AT = (_RECORD + Record.ENTRY) * _WORD
+_KEPT_AT = (_CONTEXT + Context.KEPT) * _WORD
 _CHECK_AT = (_RECORD + Record.CHECK_SIGNALS) * _WORD
 _ERROR_FIELDS = struct.Struct("=4q")
 
@@ -93,6 +111,7 @@ class Executable:
         constants: row-major arrays that the code reads.
         support: the runtime's own code that it runs with.
         native_calls: how often native code was entered.
+        derivations: how often that was to derive what is kept.
     """
 
     def __init__(
@@ -117,9 +136,11 @@ class Executable:
         self.native = native
         self.constants = tuple(_aligned(c) for c in constants)
         self.native_calls = 0
+        self.derivations = 0
         self.support: Support = load_support(support)
         self._loaded = load(native.code)
         self._entry = self._loaded[ENTRY]
+        self._derive = self._loaded[DERIVE] if signature.kept_bytes else 0
         addresses = [c.ctypes.data for c in self.constants]
         self._constant_table = (ctypes.c_int64 * max(1, len(addresses)))(*addresses)
         counts = (len(signature.inputs), len(signature.outputs), len(signature.sizes))
@@ -131,8 +152,29 @@ class Executable:
         if signature.is_static:
             self._output_layouts = tuple(_layout(slot, {}) for slot in signature.outputs)
 
+    def derive(self, inputs: Sequence[int], sizes: Sequence[int] = ()) -> Kept:
+        """Derive what is kept between calls.
+
+        Args:
+            inputs: address of each input's first element; only `signature.kept_inputs` are read.
+            sizes: value of each symbolic size.
+
+        Raises:
+            KeyboardInterrupt: as `run` does.
+        """
+        nbytes = self.signature.kept_bytes
+        memory, address = arena.OUTPUTS.take(nbytes, (nbytes,), np.dtype(np.uint8))
+        self.derivations += 1
+        failure = self._enter(self._derive, inputs, (0,) * self._counts[1], sizes, address)
+        assert failure is None, "what derives checks no data"
+        return Kept(memory, address)
+
     def run(
-        self, inputs: Sequence[int], outputs: Sequence[int], sizes: Sequence[int] = ()
+        self,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        sizes: Sequence[int] = (),
+        kept: Kept | None = None,
     ) -> DataError | None:
         """Run the program over memory that the caller keeps alive.
 
@@ -140,6 +182,7 @@ class Executable:
             inputs: address of each input's first element.
             outputs: address of each output's first element.
             sizes: value of each symbolic size.
+            kept: what `derive` gave for the inputs as they are now; None: derived for this call.
 
         Returns:
             None when done; what was wrong with the data otherwise.
@@ -148,6 +191,21 @@ class Executable:
             KeyboardInterrupt: Ctrl-C was pressed; likewise any exception of a signal handler.
                 Outputs then hold anything.
         """
+        if kept is None:
+            if not self.signature.kept_bytes:
+                return self._enter(self._entry, inputs, outputs, sizes, 0)
+            kept = self.derive(inputs, sizes)
+        return self._enter(self._entry, inputs, outputs, sizes, kept.address)
+
+    def _enter(
+        self,
+        entry: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        sizes: Sequence[int],
+        kept: int,
+    ) -> DataError | None:
+        """Make a native call of one of the program's entries."""
         pool = current_pool(self.support)
         arena_bytes = self._arena_bytes(sizes)
         scratch_bytes = self.native.scratch_bytes
@@ -159,14 +217,16 @@ class Executable:
         try:
             memory = frame.memory
             self._arguments.pack_into(memory, _TABLES * _WORD, *inputs, *outputs, *sizes)
-            _ARENA.pack_into(memory, _ARENA_AT, block.address)
+            _ONE.pack_into(memory, _ARENA_AT, block.address)
             _SCRATCH.pack_into(memory, _SCRATCH_AT, block.address + arena_bytes, scratch_bytes)
             _RECORD_HEAD.pack_into(memory, _RECORD_HEAD_AT, pool.address, 0, pool.threads)
+            _ONE.pack_into(memory, _ENTRY_AT, entry)
+            _ONE.pack_into(memory, _KEPT_AT, kept)
             main = threading.get_ident() == threading.main_thread().ident
-            _ARENA.pack_into(memory, _CHECK_AT, _CHECK_SIGNALS if main else 0)
+            _ONE.pack_into(memory, _CHECK_AT, _CHECK_SIGNALS if main else 0)
             self.native_calls += 1
             profile = profiler.active()
-            if profile is None:
+            if profile is None or entry != self._entry:
                 status = self.support.call(frame.address)
             else:
                 status = self._call_profiled(frame, profile)
@@ -234,7 +294,6 @@ class Executable:
         memory[_CONTEXT + Context.CONSTANTS] = ctypes.addressof(self._constant_table)
         memory[_CONTEXT + Context.ERROR] = frame.address + _ERROR * _WORD
         memory[_CONTEXT + Context.RUNTIME] = record
-        memory[_RECORD + Record.ENTRY] = self._entry
         memory[_RECORD + Record.SHARED] = record
         memory[_RECORD + Record.SAVE_THREAD] = _python("PyEval_SaveThread")
         memory[_RECORD + Record.RESTORE_THREAD] = _python("PyEval_RestoreThread")

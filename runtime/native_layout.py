@@ -60,7 +60,7 @@ class Pool(IntEnum):
 
 POOL_WORDS = 48
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Number of this layout; it goes up with every change here or in `pool_ir`."""
 
 CALL = "smelt_call"

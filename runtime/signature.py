@@ -11,7 +11,7 @@ from smelt.ir import dim as dims
 from smelt.ir.dim import Dim
 from smelt.ir.dtypes import DType
 from smelt.ir.errors import ArgumentError, DTypeError, TypeInferenceError
-from smelt.ir.loop.grammar import Buffer, Launch, Program
+from smelt.ir.loop.grammar import Buffer, Launch, Place, Program
 from smelt.ir.types import Shape
 
 
@@ -46,6 +46,8 @@ class Signature:
         sizes: names of the symbolic sizes, in the order in which they are passed.
         launches: names of the kernels in the order of their launches; empty where control flow
             decides that.
+        kept_bytes: size of the memory that is kept between calls.
+        kept_inputs: numbers of the inputs that it is derived from.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Signature:
     arena_bytes: int | Dim = 0
     sizes: tuple[str, ...] = ()
     launches: tuple[str, ...] = ()
+    kept_bytes: int = 0
+    kept_inputs: tuple[int, ...] = ()
 
     @cached_property
     def is_static(self) -> bool:
@@ -114,12 +118,19 @@ def signature_of(program: Program) -> Signature:
         program.arena_bytes,
         program.sizes,
         _launches(program),
+        program.kept_bytes,
+        _kept_inputs(program),
     )
 
 
 def _launches(program: Program) -> tuple[str, ...]:
     names = tuple(step.kernel for step in program.steps if isinstance(step, Launch))
     return names if len(names) == len(program.steps) else ()
+
+
+def _kept_inputs(program: Program) -> tuple[int, ...]:
+    places = {place for launch in program.derive for place in launch.places}
+    return tuple(n for n in range(len(program.inputs)) if Place("input", n) in places)
 
 
 def _slot(buffer: Buffer) -> Slot:

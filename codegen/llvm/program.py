@@ -1,6 +1,7 @@
 """Emit a program: its kernels, and the entry that launches them in order.
 
 i32 run(context) -> DONE, DATA_ERROR or INTERRUPTED
+i32 derive(context), where memory is kept between calls
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from smelt.codegen.llvm.scope import Frame, Scope, Usage
 from smelt.codegen.llvm.values import Value, integer_constant
 from smelt.codegen.llvm.writer import Module, Writer
 from smelt.codegen.target import Target
-from smelt.ir.abi import ENTRY, Context, Status, Table
+from smelt.ir.abi import DERIVE, ENTRY, Context, Status, Table
 from smelt.ir.loop.grammar import Branch, Kernel, Launch, Place, Program, Step, While
 from smelt.ir.scalar import Var, of_dim
 
@@ -54,6 +55,7 @@ _TABLES = {
     "output": Context.OUTPUTS,
     "constant": Context.CONSTANTS,
     "arena": Context.ARENA,
+    "kept": Context.KEPT,
 }
 
 
@@ -73,7 +75,11 @@ def emit_text(program: Program, target: Target) -> ProgramText:
     if any(e.checked for _, e in emitted.values()):
         module.functions.append(fail_function())
     module.functions += bodies
-    module.functions.append(_emit_entry(module, program, emitted, names))
+    if program.derive:
+        module.functions.append(
+            _emit_entry(module, program, emitted, names, DERIVE, program.derive)
+        )
+    module.functions.append(_emit_entry(module, program, emitted, names, ENTRY, program.steps))
     scratch = max((e.scratch_bytes for _, e in emitted.values()), default=0)
     heading = "".join(f"; {line}\n" for line in (program.name, *program.comments))
     return ProgramText(heading + module.text(), scratch)
@@ -113,11 +119,13 @@ def _emit_entry(
     program: Program,
     kernels: Mapping[str, tuple[Kernel, Emitted]],
     names: Mapping[str, str],
+    symbol: str,
+    steps: tuple[Step, ...],
 ) -> str:
     w = Writer(module)
     w.reserve("context")
     scratch = w.field(Value("%context", "ptr"), Context.SCRATCH, "ptr", "scratch")
-    frame = Frame(w, ENTRY, scratch, checked=False, outlines=False, usage=Usage())
+    frame = Frame(w, symbol, scratch, checked=False, outlines=False, usage=Usage())
     context = Value("%context", "ptr")
     sizes = w.field(context, Context.SIZES, "ptr", "sizes") if program.sizes else None
     scope = Scope()
@@ -129,9 +137,9 @@ def _emit_entry(
         entry.tables[kind] = w.field(context, number, "ptr", f"{kind}s")
     table = w.field(context, Context.TABLE, "ptr", "table")
     entry.tables["poll"] = w.field(table, Table.POLL, "ptr", "poll")
-    _emit_steps(entry, program.steps)
+    _emit_steps(entry, steps)
     w.line(f"ret i32 {Status.DONE.value}")
-    head = f"define i32 @{ENTRY}(ptr %context) #0 {{"
+    head = f"define i32 @{symbol}(ptr %context) #0 {{"
     return "\n".join([head, "entry:", *w.entry, *w.lines, "}"])
 
 
@@ -191,7 +199,7 @@ def _emit_poll(entry: _Entry) -> None:
 def _address(entry: _Entry, place: Place) -> Value:
     w, table = entry.frame.w, entry.tables[place.kind]
     index = scalar(entry.frame, entry.scope, of_dim(place.index))
-    if place.kind == "arena":
+    if place.kind in ("arena", "kept"):
         return w.offset(table, "i8", index)
     where = w.offset(table, "i64", index)
     return w.emit(f"load ptr, {where.typed}, align 8", "ptr", 0, f"{place.kind}_{place.index}")

@@ -26,7 +26,7 @@ from smelt.codegen.llvm.values import (
     vector_type,
 )
 from smelt.codegen.target import Target
-from smelt.ir.abi import ENTRY
+from smelt.ir.abi import DERIVE, ENTRY
 
 # Dots are left to the numbers that make a name unique.
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_]")
@@ -47,7 +47,7 @@ class Module:
     functions: list[str] = field(default_factory=list)
     declarations: dict[str, str] = field(default_factory=dict)
     library: set[str] = field(default_factory=set)
-    symbols: set[str] = field(default_factory=lambda: {ENTRY})
+    symbols: set[str] = field(default_factory=lambda: {ENTRY, DERIVE})
 
     def symbol(self, name: str) -> str:
         """Return a name for a function, `name` itself if it may be one and is free."""

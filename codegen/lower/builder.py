@@ -49,12 +49,13 @@ class Param:
     """What a parameter of a kernel holds.
 
     Attributes:
-        kind: an input or output of the group, or memory that the kernel needs for itself.
-        number: number of the input or output.
+        kind: an input or output of the group, memory that the kernel needs for itself, or memory
+            that another kernel has filled with what is derived from inputs.
+        number: number of the input, output or derivation.
         type: type of the memory.
     """
 
-    kind: Literal["input", "output", "workspace"]
+    kind: Literal["input", "output", "workspace", "kept"]
     number: int
     type: TensorType
 

@@ -7,24 +7,35 @@ that is packed; what is made of its result becomes the epilogue, evaluated once 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from smelt.codegen.lower.builder import KernelBuilder
 from smelt.codegen.lower.nest import nest
-from smelt.codegen.schedule.contraction import Contraction, contract
+from smelt.codegen.schedule.contraction import Contracted, contract
+from smelt.codegen.schedule.product import Contraction
 from smelt.codegen.target import Target
 from smelt.ir import scalar
 from smelt.ir.contraction import contraction
 from smelt.ir.dim import Dim
-from smelt.ir.loop.grammar import Stmt, Store
+from smelt.ir.graph import Value
+from smelt.ir.loop.grammar import Buffer, Stmt, Store
 from smelt.ir.primitive import definition
-from smelt.ir.scalar import Apply, Expr, Var
+from smelt.ir.scalar import Apply, Expr, Load, Var
 from smelt.ir.structured import Stage, accumulated
 
 Group = tuple[tuple[Var, int | Dim], ...]
 
 
-def contracted(builder: KernelBuilder, target: Target) -> tuple[Stmt, ...]:
-    """Return the statements of a group around a contraction, scheduled for `target`."""
+def contracted(
+    builder: KernelBuilder, target: Target, frozen: frozenset[Value] = frozenset()
+) -> Contracted:
+    """Return the statements of a group around a contraction, scheduled for `target`.
+
+    Args:
+        builder: the kernel in the making.
+        target: the machine.
+        frozen: inputs of the group that seldom change: what reads them alone is packed ahead.
+    """
     product = builder.group.contraction
     assert product is not None, "asked of contractions alone"
     stage = definition(product.node)
@@ -45,6 +56,7 @@ def contracted(builder: KernelBuilder, target: Target) -> tuple[Stmt, ...]:
         # Stores are to run along the result's last dimension, which the vectors go over.
         m, n, left, right = n, m, right, left
     accumulator = stage.combine.identity[0].dtype
+    still = {builder.params[v] for v in frozen}
     return contract(
         Contraction(
             batch=named(axes.batch),
@@ -55,10 +67,18 @@ def contracted(builder: KernelBuilder, target: Target) -> tuple[Stmt, ...]:
             right=right,
             accumulator=accumulator,
             epilogue=_Epilogue(builder, stage, accumulated(0, accumulator)),
+            left_frozen=_reads_only(left, still),
+            right_frozen=_reads_only(right, still),
         ),
         target,
         builder.names,
     )
+
+
+def _reads_only(factor: Expr, still: AbstractSet[Buffer]) -> bool:
+    """Tell whether a factor reads memory, and none but that of `still`."""
+    read = {part.buffer for part in scalar.walk(factor) if isinstance(part, Load)}
+    return bool(read) and read <= still
 
 
 def _is_last(domain: Sequence[Expr], kept: Sequence[int], group: Sequence[int]) -> bool:

@@ -24,6 +24,8 @@ from smelt.codegen.lower.contraction import contracted
 from smelt.codegen.lower.nest import Item, Loop, nest
 from smelt.codegen.lower.partial import in_parts, with_parts
 from smelt.codegen.lower.split import with_split_axes
+from smelt.codegen.schedule.analysis import accesses
+from smelt.codegen.schedule.keep import Kept
 from smelt.codegen.target import Target
 from smelt.ir.errors import LoweringError
 from smelt.ir.graph import Graph, Node, Value
@@ -33,7 +35,22 @@ from smelt.ir.loop.builder import for_nest
 from smelt.ir.loop.grammar import Buffer, Kernel, Stmt
 from smelt.ir.primitive import definition
 from smelt.ir.structured import Nest, Stage
-from smelt.ir.types import Shape, row_major_strides
+from smelt.ir.types import Shape, TensorType, row_major_strides
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A kernel that fills memory from inputs that seldom change.
+
+    Attributes:
+        kernel: the kernel; that memory is its last parameter.
+        inputs: numbers of the group's inputs that the other parameters hold.
+        type: type of the memory.
+    """
+
+    kernel: Kernel
+    inputs: tuple[int, ...]
+    type: TensorType
 
 
 @dataclass(frozen=True)
@@ -43,14 +60,20 @@ class Lowered:
     Attributes:
         kernel: the kernel.
         params: what each of its parameters holds.
+        derivations: what fills the memory of its parameters of the kind "kept".
     """
 
     kernel: Kernel
     params: tuple[Param, ...]
+    derivations: tuple[Derivation, ...] = ()
 
 
 def lower_group(
-    region: Graph, strides: Mapping[Value, Shape], name: str, target: Target
+    region: Graph,
+    strides: Mapping[Value, Shape],
+    name: str,
+    target: Target,
+    frozen: frozenset[Value] = frozenset(),
 ) -> Lowered:
     """Lower the graph of a fusion group.
 
@@ -60,6 +83,7 @@ def lower_group(
         strides: of inputs and outputs that are not row-major.
         name: name of the kernel.
         target: machine that templates are shaped for.
+        frozen: inputs that seldom change, so that what is derived from them alone may be kept.
 
     Raises:
         LoweringError: the nodes do not make a group; the message says why.
@@ -73,10 +97,12 @@ def lower_group(
     if parts is not None:
         group = parts[0]
     builder = KernelBuilder(region, group, strides)
+    kept: tuple[Kept, ...] = ()
     if group.nest is not None:
         body = _own_nest(builder, group.nest)
     elif group.contraction is not None:
-        body = contracted(builder, target)
+        product = contracted(builder, target, frozen)
+        body, kept = product.body, product.kept
     elif parts is not None:
         body = in_parts(builder, parts[1])
     elif any(s.reductions for s in group.stages):
@@ -86,14 +112,35 @@ def lower_group(
     location = next((n.location for n in region.nodes if n.location is not None), None)
     kernel = Kernel(
         name=name,
-        params=tuple(builder.params.values()),
+        params=(*builder.params.values(), *(k.buffer for k in kept)),
         body=body,
         sizes=tuple(sorted(symbols_of(region))),
         written=frozenset(builder.written),
         precise=_is_precise(group),
         origin="" if location is None else str(location),
     )
-    return Lowered(kernel, tuple(builder.role(v) for v in builder.params))
+    derivations = tuple(_derivation(builder, k, kernel) for k in kept)
+    own = (builder.role(v) for v in builder.params)
+    others = (Param("kept", n, d.type) for n, d in enumerate(derivations))
+    return Lowered(kernel, (*own, *others), derivations)
+
+
+def _derivation(builder: KernelBuilder, kept: Kept, kernel: Kernel) -> Derivation:
+    """Return the kernel that packs a factor of `kernel` ahead."""
+    read = {access.buffer for access in accesses(kept.body) if not access.writes}
+    inputs = [n for n, v in enumerate(builder.region.inputs) if builder.params[v] in read]
+    params = [builder.params[builder.region.inputs[n]] for n in inputs]
+    buffer = kept.buffer
+    packing = Kernel(
+        name=f"{kernel.name}_{buffer.name}",
+        params=(*params, buffer),
+        body=kept.body,
+        sizes=kernel.sizes,
+        written=frozenset({buffer.name}),
+        precise=kernel.precise,
+        origin=kernel.origin,
+    )
+    return Derivation(packing, tuple(inputs), TensorType(buffer.dtype, buffer.shape))
 
 
 def _own_nest(builder: KernelBuilder, node: Node) -> tuple[Stmt, ...]:

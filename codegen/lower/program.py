@@ -7,11 +7,12 @@ flow. Every temporary gets memory of its own in the arena: `passes.memory_plan` 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, assert_never
 
 from smelt.codegen.lower.control import copied_row, counted
-from smelt.codegen.lower.kernel import Lowered, lower_group
+from smelt.codegen.lower.kernel import Derivation, Lowered, lower_group
 from smelt.codegen.lower.naming import kernel_name
 from smelt.codegen.target import Target
 from smelt.ir import dim as dims
@@ -56,6 +57,7 @@ def lower(
     *,
     input_layouts: Sequence[Shape | None] = (),
     donate: Mapping[int, int] | None = None,
+    frozen: AbstractSet[int] = frozenset(),
 ) -> Program:
     """Lower a graph to loop IR.
 
@@ -65,6 +67,8 @@ def lower(
         input_layouts: strides of each input, in elements; None (or missing): row-major.
         donate: for each output that is to be written into the storage of an input, the number of
             that input. Its output is laid out as the input is.
+        frozen: numbers of the inputs that seldom change from call to call. What is derived from
+            them, and is dear to derive, is kept between calls.
 
     Returns:
         A program in which every kernel is serial and temporaries share no memory.
@@ -78,7 +82,7 @@ def lower(
         for v, layout in zip(graph.inputs, layouts)
     ]
     donate = {} if donate is None else donate
-    work = _Lowering(target)
+    work = _Lowering(target, frozen - set(donate.values()))
     inputs = [Slot(Place("input", k), layout) for k, layout in enumerate(layouts)]
     outputs = [
         Slot(Place("output", k), layouts[donate[k]] if k in donate else None)
@@ -100,6 +104,8 @@ def lower(
         constants=tuple(work.constants),
         arena_bytes=work.arena_bytes,
         sizes=tuple(sorted(sizes)),
+        derive=tuple(work.derive),
+        kept_bytes=work.kept_bytes,
     )
     verify_program(program)
     return program
@@ -114,11 +120,15 @@ def _tensor(value: Value, slot: Slot, name: str) -> Buffer:
 class _Lowering:
     """The program in the making."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, frozen: AbstractSet[int]) -> None:
         self.target = target
+        self.frozen = frozen
         self.kernels: list[Kernel] = []
         self.constants: list[Any] = []
         self.arena_bytes: int | Dim = 0
+        self.derive: dict[Launch, None] = {}
+        self.kept_bytes = 0
+        self._kept: dict[tuple[str, tuple[Place, ...]], Place] = {}
         self._names = Names()
         self._lowered: dict[Any, Lowered] = {}
         self._places: dict[str, Place] = {}
@@ -140,6 +150,24 @@ class _Lowering:
             place = self._places[value.digest] = Place("constant", len(self.constants))
             self.constants.append(value.array)
         return Slot(place)
+
+    def is_frozen(self, place: Place) -> bool:
+        """Tell whether memory seldom changes from call to call."""
+        if place.kind == "input":
+            return place.index in self.frozen
+        return place.kind == "constant" and bool(self.frozen)
+
+    def kept(self, derivation: Derivation, operands: tuple[Place, ...]) -> Place:
+        """Return where that is kept which a kernel derives from operands."""
+        name = derivation.kernel.name
+        place = self._kept.get((name, operands))
+        if place is None:
+            place = self._kept[name, operands] = Place("kept", self.kept_bytes)
+            nbytes = derivation.type.nbytes
+            assert isinstance(nbytes, int), "what is kept has a constant size"
+            self.kept_bytes += -(-nbytes // ALIGNMENT) * ALIGNMENT
+            self.derive[Launch(name, (*operands, place))] = None
+        return place
 
     # --- graphs -------------------------------------------------------------------------------
 
@@ -229,13 +257,15 @@ class _Lowering:
         """Return the launch of the kernel of a group, which is lowered once for all its likes."""
         found = dict(zip(region.inputs, operands, strict=True))
         found.update(zip(region.outputs, results, strict=True))
-        key = _structure(region, found)
+        frozen = frozenset(v for v in region.inputs if self.is_frozen(found[v].place))
+        key = _structure(region, found, frozen)
         lowered = self._lowered.get(key)
         if lowered is None:
             strides = {v: s.strides for v, s in found.items() if s.strides is not None}
             name = self._names.fresh(kernel_name(region))
-            lowered = self._lowered[key] = lower_group(region, strides, name, self.target)
+            lowered = self._lowered[key] = lower_group(region, strides, name, self.target, frozen)
             self.kernels.append(lowered.kernel)
+            self.kernels += [d.kernel for d in lowered.derivations]
         places: list[Place] = []
         for param in lowered.params:
             match param.kind:
@@ -245,6 +275,10 @@ class _Lowering:
                     places.append(found[region.outputs[param.number]].place)
                 case "workspace":
                     places.append(self.temporary(param.type).place)
+                case "kept":
+                    derivation = lowered.derivations[param.number]
+                    operands = tuple(found[region.inputs[n]].place for n in derivation.inputs)
+                    places.append(self.kept(derivation, operands))
                 case _:
                     assert_never(param.kind)
         return Launch(lowered.kernel.name, tuple(places))
@@ -329,11 +363,16 @@ def _single(node: Node) -> Graph:
     return Graph(node.op.name, inputs, (node,), node.outputs)
 
 
-def _structure(region: Graph, slots: Mapping[Value, Slot]) -> Any:
+def _structure(region: Graph, slots: Mapping[Value, Slot], frozen: frozenset[Value]) -> Any:
     """Return a key that two groups share exactly when one kernel serves both."""
     numbers = {v: n for n, v in enumerate(region.values())}
     nodes = tuple(
         (node.op.name, node.attrs, tuple(numbers[v] for v in node.inputs)) for node in region.nodes
     )
     edges = tuple((v.type, slots[v].strides) for v in (*region.inputs, *region.outputs))
-    return nodes, edges, tuple(numbers[v] for v in region.outputs)
+    return (
+        nodes,
+        edges,
+        tuple(numbers[v] for v in region.outputs),
+        frozenset(numbers[v] for v in frozen),
+    )

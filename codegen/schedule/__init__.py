@@ -1,7 +1,7 @@
 """Loop IR to loop IR: tiles, vectors, threads, and the template of contractions.
 
     pipeline.schedule_kernel(kernel, target) -> Kernel
-    contraction.contract(contraction, target, names) -> tuple[Stmt, ...]
+    contraction.contract(contraction, target, names) -> Contracted
 
 `schedule_kernel` takes a kernel of serial loops as `codegen.lower` writes it and returns the one
 to emit; it leaves alone the nests that are scheduled already, such as those of `contract`.

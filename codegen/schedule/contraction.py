@@ -1,6 +1,6 @@
 """The template of contractions: sums of products over packed, register-tiled panels.
 
-    contract(Contraction(...), target, names) -> tuple[Stmt, ...]
+    contract(Contraction(...), target, names) -> Contracted
 
 A matrix product, a convolution and its gradients are one thing here: groups of axes (batch, rows m,
 columns n, summands k), two expressions for the factors, and a hole for what becomes of each sum.
@@ -14,6 +14,9 @@ columns n, summands k), two expressions for the factors, and a hole for what bec
                     sums += rows * columns       in registers: rows × vectors × lanes
                     epilogue                     here, if there is one panel; else at the end
 
+A frozen factor (weights that seldom change) is not packed here: `Contracted.kept` holds statements
+that pack all of it, to be run once for many calls, and the tiles read it from there.
+
 What is packed is converted to the accumulator's type and padded with zeros to whole tiles, so that
 only the epilogue knows of edges. No accumulator takes more than `fold` additions in a row.
 (K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.)
@@ -24,9 +27,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from smelt.codegen.schedule.keep import Kept, kept_columns, kept_rows, packable_ahead
 from smelt.codegen.schedule.packing import Packer, Panel
 from smelt.codegen.schedule.product import (
     Contraction,
+    Position,
     axis_ranges,
     extent,
     guess,
@@ -61,11 +66,26 @@ from smelt.ir.structured import monoid
 _PRODUCTS_WORTH = 1_000_000
 """Products from which a contraction is given to several workers: about 20 µs."""
 
+_NONE = scalar.integer(0)
+
+
+@dataclass(frozen=True)
+class Contracted:
+    """Statements that compute a contraction.
+
+    Attributes:
+        body: the statements; they stand at the top of a kernel's body.
+        kept: factors that they read as packed ahead.
+    """
+
+    body: Body
+    kept: tuple[Kept, ...] = ()
+
 
 def contract(
     contraction: Contraction, target: Target, names: Names, shape: TileShape | None = None
-) -> tuple[Stmt, ...]:
-    """Return statements that compute a contraction; they stand at the top of a kernel's body.
+) -> Contracted:
+    """Return statements that compute a contraction.
 
     Args:
         contraction: what to compute.
@@ -73,7 +93,9 @@ def contract(
         names: supply of names of the kernel.
         shape: sizes of blocks; None: chosen for the machine.
     """
-    return _Template(contraction, target, names, shape).statements()
+    template = _Template(contraction, target, names, shape)
+    body = template.statements()
+    return Contracted(body, tuple(k for k in template.kept if k is not None) if body else ())
 
 
 class _Template:
@@ -83,7 +105,7 @@ class _Template:
         self, contraction: Contraction, target: Target, names: Names, shape: TileShape | None
     ) -> None:
         lanes = target.lanes(contraction.accumulator) if shape is None else shape.lanes
-        self.c = contraction = oriented(contraction, lanes)
+        self.c = contraction = oriented(packable_ahead(contraction), lanes)
         self.names = names
         self.sizes = tuple(extent(g) for g in (self.c.batch, self.c.m, self.c.n, self.c.k))
         batch, m, n, k = (guess(s) for s in self.sizes)
@@ -101,6 +123,13 @@ class _Template:
             self.shape = replace(shape, depth=min(shape.depth, shape.fold))
         self.zero = monoid("add", self.c.accumulator).identity[0]
         self.packer = Packer(contraction, self.shape, names)
+        is_empty = 0 in self.sizes
+        self.kept = (
+            kept_rows(self.packer, target, names) if self.c.left_frozen and not is_empty else None,
+            kept_columns(self.packer, target, names)
+            if self.c.right_frozen and not is_empty
+            else None,
+        )
 
     def statements(self) -> tuple[Stmt, ...]:
         """Return the whole nest."""
@@ -113,7 +142,7 @@ class _Template:
         column_tasks = divided_up(self.n, shape.column_share)
         row_tasks = divided_up(self.m, shape.row_share)
         task, column, row = (self.names.var(h) for h in ("task", "column_share", "row_share"))
-        body = self.task(times(column, shape.column_share), times(row, shape.row_share))
+        body = self.task(column, row)
         lets = {
             row: scalar.apply("mod", task, row_tasks),
             column: scalar.apply("mod", scalar.apply("floordiv", task, row_tasks), column_tasks),
@@ -131,12 +160,14 @@ class _Template:
         m, n, k = self.sizes[1:]
         return f"product {m} x {k} by {k} x {n}, tile {self.shape.rows} x {self.shape.columns}"
 
-    def task(self, first_column: Expr, first_row: Expr) -> Body:
-        """Return what one task does with its share of rows and columns."""
+    def task(self, column: Expr, row: Expr) -> Body:
+        """Return what one task does with its share of rows and columns, given their numbers."""
         shape, dtype = self.shape, self.c.accumulator
+        first_column, first_row = times(column, shape.column_share), times(row, shape.row_share)
         columns_left = self.names.var("column_count")
         rows_left = self.names.var("row_count")
-        right, left = self.packer.columns_buffer(), self.packer.rows_buffer()
+        rows_kept, columns_kept = self.kept
+        buffers: list[Buffer] = []
         sums = None
         if not self.is_single:
             sums = scratch(self.names.fresh("sums"), dtype, (shape.row_share, shape.column_share))
@@ -146,8 +177,27 @@ class _Template:
         panel_here = Panel(begin, count)
         block_begin = times(block, shape.row_block)
         block_rows = self.names.var("block_count")
+        pack_rows: Body = ()
+        pack_columns: Body = ()
+        if columns_kept is None:
+            right = _Panels(self.packer.columns_buffer())
+            buffers.append(right.buffer)
+            pack_columns = self.packer.columns(right.buffer, first_column, columns_left, panel_here)
+        else:
+            right = _ahead(columns_kept, times(column, shape.column_share // shape.columns), begin)
+        if rows_kept is None:
+            left = _Panels(self.packer.rows_buffer())
+            buffers.append(left.buffer)
+            begin_row = plus(first_row, block_begin)
+            pack_rows = self.packer.rows(left.buffer, begin_row, block_rows, panel_here)
+        else:
+            row_tile = plus(
+                times(row, shape.row_share // shape.rows),
+                times(block, shape.row_block // shape.rows),
+            )
+            left = _ahead(rows_kept, row_tile, begin)
         inner = [
-            *self.packer.rows(left, plus(first_row, block_begin), block_rows, panel_here),
+            *pack_rows,
             *self.tiles(
                 _Block(left, right, sums, first_row, first_column, block_begin, count),
                 block_rows,
@@ -155,7 +205,7 @@ class _Template:
             ),
         ]
         body: list[Stmt] = [
-            *self.packer.columns(right, first_column, columns_left, panel_here),
+            *pack_columns,
             loop(
                 block,
                 divided_up(rows_left, shape.row_block),
@@ -170,7 +220,7 @@ class _Template:
         ]
         if sums is None:
             return self.counted(
-                columns_left, rows_left, first_column, first_row, allocated([right, left], body)
+                columns_left, rows_left, first_column, first_row, allocated(buffers, body)
             )
         i, v, lane = (self.names.var(h) for h in ("i", "v", "l"))
         vectors = divided_up(columns_left, shape.lanes)
@@ -185,7 +235,7 @@ class _Template:
         else:
             loops = (panels,)
         done = self.finish(sums, (first_row, first_column), rows_left, columns_left)
-        found = allocated([sums, right, left], [*clear, *loops, *done])
+        found = allocated([sums, *buffers], [*clear, *loops, *done])
         return self.counted(columns_left, rows_left, first_column, first_row, found)
 
     def counted(
@@ -222,8 +272,11 @@ class _Template:
         at = plus(begin, p)
 
         def term(r: Var, v: Var, lane: Var) -> Stmt:
-            a = load(block.left, *self.packer.row_place(i, r, at))
-            b = load(block.right, j, at, plus(times(v, shape.lanes), lane))
+            left, right = block.left, block.right
+            a_place = self.packer.row_place(plus(left.tile, i), r, plus(left.summand, at))
+            a = load(left.buffer, *left.lead, *a_place)
+            b_place = (plus(right.tile, j), plus(right.summand, at))
+            b = load(right.buffer, *right.lead, *b_place, plus(times(v, shape.lanes), lane))
             return Accumulate(acc, (r, v, lane), "add", scalar.apply("mul", a, b))
 
         clear = self.over_tile(lambda r, v, lane: Store(acc, (r, v, lane), self.zero))
@@ -327,6 +380,28 @@ class _Template:
 
 
 @dataclass(frozen=True)
+class _Panels:
+    """Packed rows or columns, and where in their buffer a block's begin.
+
+    Attributes:
+        buffer: where they lie.
+        lead: indices before those of tile and summand.
+        tile: the first tile.
+        summand: the first summand.
+    """
+
+    buffer: Buffer
+    lead: Position = ()
+    tile: Expr = _NONE
+    summand: Expr = _NONE
+
+
+def _ahead(kept: Kept, tile: Expr, summand: Expr) -> _Panels:
+    """Return the part of a factor packed ahead that begins at a tile and a summand."""
+    return _Panels(kept.buffer, tuple(v for v, _ in kept.lead), tile, summand)
+
+
+@dataclass(frozen=True)
 class _Block:
     """A block of packed rows against the packed columns of a task.
 
@@ -340,8 +415,8 @@ class _Block:
         count: number of summands in the panel.
     """
 
-    left: Buffer
-    right: Buffer
+    left: _Panels
+    right: _Panels
     sums: Buffer | None
     first_row: Expr
     first_column: Expr

@@ -45,6 +45,7 @@ from smelt.ir.loop.builder import guarded as under
 from smelt.ir.loop.grammar import Buffer, If, Kind, Stmt, Store
 from smelt.ir.scalar import Expr, Var
 from smelt.ir.structured import monoid
+from smelt.ir.types import Shape
 
 
 @dataclass(frozen=True)
@@ -115,42 +116,64 @@ class Packer:
         """How rows are read, and so how they lie."""
         return rows_reading(self.contraction, self.shape.lanes)
 
+    def rows_shape(self, tiles: int) -> Shape:
+        """Return the extents of a number of tiles of packed rows."""
+        shape = self.shape
+        if self.rows_reading.across:
+            return (tiles, shape.depth, _rounded(shape.rows, shape.lanes))
+        # The padding keeps rows of one tile out of each other's cache sets.
+        return (tiles, shape.rows, _rounded(shape.depth, shape.lanes) + shape.lanes)
+
+    def columns_shape(self, tiles: int) -> Shape:
+        """Return the extents of a number of tiles of packed columns."""
+        return (tiles, self.shape.depth, self.shape.columns)
+
     def rows_buffer(self) -> Buffer:
         """Return memory for a block of packed rows."""
-        shape = self.shape
-        tiles = shape.row_block // shape.rows
-        if self.rows_reading.across:
-            sizes = (tiles, shape.depth, _rounded(shape.rows, shape.lanes))
-        else:
-            # The padding keeps rows of one tile out of each other's cache sets.
-            sizes = (tiles, shape.rows, _rounded(shape.depth, shape.lanes) + shape.lanes)
+        sizes = self.rows_shape(self.shape.row_block // self.shape.rows)
         return scratch(self.names.fresh("rows"), self.contraction.accumulator, sizes)
 
     def columns_buffer(self) -> Buffer:
         """Return memory for the packed columns of a task."""
-        shape = self.shape
-        sizes = (shape.column_share // shape.columns, shape.depth, shape.columns)
+        sizes = self.columns_shape(self.shape.column_share // self.shape.columns)
         return scratch(self.names.fresh("columns"), self.contraction.accumulator, sizes)
 
     def row_place(self, tile: Expr, row: Expr, summand: Expr) -> Position:
         """Return where a row's factor is packed."""
         return (tile, summand, row) if self.rows_reading.across else (tile, row, summand)
 
-    def rows(self, buffer: Buffer, first: Expr, count: Expr, panel: Panel) -> Body:
-        """Return loops that pack `count` rows of the first factor from `first` on."""
+    def rows(
+        self, buffer: Buffer, first: Expr, count: Expr, panel: Panel, lead: Position = ()
+    ) -> Body:
+        """Return loops that pack `count` rows of the first factor from `first` on.
+
+        Args:
+            buffer: takes them.
+            first: first row.
+            count: number of rows.
+            panel: summands.
+            lead: indices that come before those of `row_place`.
+        """
         width = _rounded(self.shape.rows, self.shape.lanes)
         lines = _Lines(
-            self.rows_reading, self.contraction.m, self.shape.rows, width, self.row_place, False
+            self.rows_reading,
+            self.contraction.m,
+            self.shape.rows,
+            width,
+            lambda t, r, p: (*lead, *self.row_place(t, r, p)),
+            False,
         )
         return self._packed(buffer, lines, first, count, panel)
 
-    def columns(self, buffer: Buffer, first: Expr, count: Expr, panel: Panel) -> Body:
+    def columns(
+        self, buffer: Buffer, first: Expr, count: Expr, panel: Panel, lead: Position = ()
+    ) -> Body:
         """Return loops that pack `count` columns of the second factor from `first` on."""
         c, width = self.contraction, self.shape.columns
         size = extent(c.n)
         is_whole = isinstance(size, int) and size % width == 0
         reading = columns_reading(c, self.shape.lanes)
-        lines = _Lines(reading, c.n, width, width, lambda t, j, p: (t, p, j), is_whole)
+        lines = _Lines(reading, c.n, width, width, lambda t, j, p: (*lead, t, p, j), is_whole)
         return self._packed(buffer, lines, first, count, panel)
 
     def _packed(

@@ -44,6 +44,8 @@ class Contraction:
         epilogue: what becomes of a sum: statements, given what the variables of `batch`, `m` and
             `n` are and the sum. Called several times: names that it binds must be fresh. The
             statements run once for each point, inside a vector loop over columns.
+        left_frozen: whether the first factor seldom changes, so that it may be packed ahead.
+        right_frozen: whether the second factor does.
     """
 
     batch: tuple[Axis, ...]
@@ -54,6 +56,8 @@ class Contraction:
     right: Expr
     accumulator: DType
     epilogue: Epilogue
+    left_frozen: bool = False
+    right_frozen: bool = False
 
 
 def extent(axes: tuple[Axis, ...]) -> int | Dim:
@@ -207,6 +211,8 @@ def oriented(contraction: Contraction, lanes: int) -> Contraction:
         n=contraction.m,
         left=contraction.right,
         right=contraction.left,
+        left_frozen=contraction.right_frozen,
+        right_frozen=contraction.left_frozen,
     )
     cost, exchanged = _memory_cost(contraction, lanes), _memory_cost(other, lanes)
     return other if exchanged < _CLEARLY * cost else contraction
@@ -216,8 +222,9 @@ def _memory_cost(contraction: Contraction, lanes: int) -> float:
     """Return the cost of packing both factors and of storing the results."""
     ranges = axis_ranges(contraction)
     m, n, k = (guess(extent(g)) for g in (contraction.m, contraction.n, contraction.k))
-    rows = rows_reading(contraction, lanes).packing
-    columns = columns_reading(contraction, lanes).packing
+    # What is packed ahead costs nothing when it is used.
+    rows = 0.0 if contraction.left_frozen else rows_reading(contraction, lanes).packing.cost
+    columns = 0.0 if contraction.right_frozen else columns_reading(contraction, lanes).packing.cost
     # Short sides leave lanes empty.
     filled = n / (-(-n // lanes) * lanes) if n else 1.0
     batch = {v: v for v, _ in (*contraction.batch, *contraction.m)}
@@ -226,4 +233,4 @@ def _memory_cost(contraction: Contraction, lanes: int) -> float:
     )
     known = {**ranges, _LANE: (0, lanes - 1)}
     stored = sum(_access_cost(a.offset, known) for a in accesses(stmts)) / lanes
-    return m * k * rows.cost + n * k * columns.cost / filled + m * n * stored / filled
+    return m * k * rows + n * k * columns / filled + m * n * stored / filled

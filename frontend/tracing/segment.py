@@ -18,8 +18,9 @@ from smelt.ir.layout import Layout
 from smelt.storage import Array, Storage
 from smelt.tracing import boundary, replay
 from smelt.tracing.build import build_graph
+from smelt.tracing.kept import KeptMemory, kept_of
 from smelt.tracing.nodes import TracedNode
-from smelt.tracing.steps import InputEvent, ScalarEvent, Step
+from smelt.tracing.steps import GradEvent, InputEvent, ScalarEvent, Step
 
 if TYPE_CHECKING:
     from smelt.hosted import HostedProgram
@@ -55,6 +56,7 @@ class Segment:
         created: for each output that makes a storage, its number among those met.
         written: the storages written; their outputs come after those of `created`.
         tape: how gradients flow back through it; None if none do.
+        kept: what it keeps between calls; None if nothing.
     """
 
     graph: Graph
@@ -63,6 +65,7 @@ class Segment:
     created: tuple[int, ...]
     written: tuple[Written, ...]
     tape: boundary.Boundary | None
+    kept: KeptMemory | None
 
 
 def finish(recorder: Recorder, name: str, graphs: list[Graph]) -> None:
@@ -143,8 +146,24 @@ def _compile(
         if w.in_place:
             donated[len(created) + k] = inputs.index((w.cell, w.layout))
     strides = [None if layout is None else layout.strides for _, layout in inputs]
-    native = driver.compile_graph(program, strides, donated)
-    return Segment(graph, recorder.step, native, created, written, tape)
+    frozen = _frozen(recorder, inputs) if tape is None else frozenset[int]()
+    native = driver.compile_graph(program, strides, donated, frozen)
+    return Segment(graph, recorder.step, native, created, written, tape, kept_of(native))
+
+
+def _frozen(recorder: Recorder, inputs: Sequence[tuple[int, Layout | None]]) -> frozenset[int]:
+    """Return the inputs that are likely to be the same in many calls: parameters in inference."""
+    from smelt.nn.parameter import Parameter
+
+    if any(isinstance(step.event, GradEvent) for step in recorder.step.path()):
+        return frozenset()
+    return frozenset(
+        number
+        for number, (bound, (index, _)) in enumerate(zip(recorder.bound, inputs, strict=True))
+        if isinstance(bound, Parameter)
+        and not bound._storage.shared
+        and not recorder.cells[index].written
+    )
 
 
 def _input_layouts(end: Step) -> list[tuple[int, Layout | None]]:
@@ -215,9 +234,15 @@ def _run(
         kept.append(array)
         addresses.append(address)
     try:
-        failure = native.run(arguments, addresses)
+        if segment.kept is None:
+            failure = native.run(arguments, addresses)
+        else:
+            failure = segment.kept.run(recorder.bound, arguments, addresses)
     except BaseException as error:
         # Ctrl-C: what is written in place holds anything, what is new is not there.
+        for storage, _, array in copies:
+            if array is None:
+                storage.touch()
         abandon(recorder, f"{type(error).__name__}: {error}")
         raise
     if failure is not None:

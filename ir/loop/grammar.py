@@ -1,8 +1,9 @@
 """The grammar of loop IR.
 
 A `Program` is what one graph becomes: kernels, and the steps that launch them over inputs, outputs,
-constants and one arena. A kernel is loops over buffers; its expressions are those of
-`smelt.ir.scalar`. Scheduling rewrites kernels into kernels; emitters decide nothing.
+constants, one arena, and memory that is kept between calls. A kernel is loops over buffers; its
+expressions are those of `smelt.ir.scalar`. Scheduling rewrites kernels into kernels; emitters
+decide nothing.
 
 What the kinds of loops promise:
 
@@ -44,7 +45,7 @@ class Kind(Enum):
 class Space(Enum):
     """Where a buffer lives."""
 
-    GLOBAL = "global"  # parameter of a kernel: tensors, constants, arena
+    GLOBAL = "global"  # parameter of a kernel: tensors, constants, arena, kept
     SCRATCH = "scratch"  # memory of the worker that runs the iteration, 64-byte aligned
     LOCAL = "local"  # stack or registers; constant size
     SHARED = "shared"  # memory of a GPU block
@@ -211,11 +212,11 @@ class Place:
 
     Attributes:
         kind: table of the context that it is in.
-        index: number of the input, output or constant; for the arena the offset in bytes, a
-            multiple of 64.
+        index: number of the input, output or constant; for the arena and what is kept the offset
+            in bytes, a multiple of 64.
     """
 
-    kind: Literal["input", "output", "constant", "arena"]
+    kind: Literal["input", "output", "constant", "arena", "kept"]
     index: int | Dim
 
 
@@ -252,6 +253,10 @@ Step = Launch | Branch | While
 class Program:
     """What one graph becomes: one native call runs its steps in order.
 
+    Kept memory holds what is derived from inputs that seldom change, such as packed weights: the
+    steps of `derive` write it from inputs and constants, and `steps` only read it. The caller runs
+    `derive` once for each state of those inputs.
+
     Attributes:
         name: name of the graph.
         kernels: each once, however often it is launched.
@@ -262,6 +267,9 @@ class Program:
         constants: row-major arrays, 64-byte aligned when loaded.
         arena_bytes: size of the arena.
         sizes: names of the symbolic sizes, in the order of the context's table.
+        comments: lines for readers.
+        derive: launches that fill the kept memory.
+        kept_bytes: size of the kept memory.
     """
 
     name: str
@@ -273,6 +281,8 @@ class Program:
     arena_bytes: int | Dim = 0
     sizes: tuple[str, ...] = ()
     comments: tuple[str, ...] = field(default=())
+    derive: tuple[Launch, ...] = ()
+    kept_bytes: int = 0
 
 
 def bodies(stmt: Stmt) -> tuple[tuple[Stmt, ...], ...]:

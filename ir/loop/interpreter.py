@@ -41,6 +41,7 @@ def run_program(
     arrays: Sequence[Array],
     sizes: Mapping[str, int] | None = None,
     outputs: Sequence[Array] | None = None,
+    kept: Array | None = None,
 ) -> tuple[Array, ...]:
     """Run a program once.
 
@@ -50,6 +51,7 @@ def run_program(
         sizes: value of each symbolic size.
         outputs: where to put the results, for those that live in an input's storage; by default
             each is a new array.
+        kept: what `derive_kept` gave; None: derived from these arrays.
 
     Returns:
         One array an output.
@@ -65,16 +67,39 @@ def run_program(
         )
     if outputs is None:
         outputs = tuple(_new_output(b, sizes) for b in program.outputs)
-    memory = _Memory(
+    if kept is None:
+        kept = derive_kept(program, arrays, sizes)
+    memory = _memory(program, arrays, outputs, kept, sizes)
+    _run_steps(program.steps, memory)
+    return tuple(outputs)
+
+
+def derive_kept(
+    program: Program, arrays: Sequence[Array], sizes: Mapping[str, int] | None = None
+) -> Array:
+    """Return the kept memory of a program, derived from arrays of its inputs."""
+    sizes = {} if sizes is None else sizes
+    kept = fresh(np.dtype(np.uint8), program.kept_bytes)
+    _run_steps(program.derive, _memory(program, arrays, (), kept, sizes))
+    return kept
+
+
+def _memory(
+    program: Program,
+    arrays: Sequence[Array],
+    outputs: Sequence[Array],
+    kept: Array,
+    sizes: Mapping[str, int],
+) -> _Memory:
+    return _Memory(
         inputs=[_flat(b, a, sizes, program) for b, a in zip(program.inputs, arrays)],
         outputs=[_flat(b, a, sizes, program) for b, a in zip(program.outputs, outputs)],
         constants=[np.ascontiguousarray(c).reshape(-1) for c in program.constants],
         arena=fresh(np.dtype(np.uint8), dims.evaluate(program.arena_bytes, sizes)),
+        kept=kept,
         kernels={k.name: k for k in program.kernels},
         sizes=sizes,
     )
-    _run_steps(program.steps, memory)
-    return tuple(outputs)
 
 
 def run_kernel(
@@ -109,6 +134,7 @@ class _Memory:
         outputs: list[Array],
         constants: list[Array],
         arena: Array,
+        kept: Array,
         kernels: dict[str, Kernel],
         sizes: Mapping[str, int],
     ) -> None:
@@ -116,6 +142,7 @@ class _Memory:
         self.outputs = outputs
         self.constants = constants
         self.arena = arena
+        self.kept = kept
         self.kernels = kernels
         self.sizes = sizes
 
@@ -124,6 +151,8 @@ class _Memory:
         number = dims.evaluate(place.index, self.sizes)
         if place.kind == "arena":
             block, begin = self.arena, number
+        elif place.kind == "kept":
+            block, begin = self.kept, number
         else:
             table = {"input": self.inputs, "output": self.outputs, "constant": self.constants}
             block, begin = table[place.kind][number].view(np.uint8), 0

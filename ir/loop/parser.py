@@ -43,8 +43,8 @@ from smelt.ir.types import row_major_strides
 
 _COMBINATIONS = {symbol: op for op, symbol in ACCUMULATIONS.items()}
 _ALLOCATIONS = {s.value: s for s in (Space.LOCAL, Space.SCRATCH, Space.SHARED)}
-_PLACES: tuple[Literal["input", "output", "constant", "arena"], ...] = (
-    "input", "output", "constant", "arena",
+_PLACES: tuple[Literal["input", "output", "constant", "arena", "kept"], ...] = (
+    "input", "output", "constant", "arena", "kept",
 )  # fmt: skip
 
 
@@ -134,6 +134,8 @@ def _program(reader: _Reader, constants: dict[str, Any]) -> Program:
     values: list[Any] = []
     kernels: list[Kernel] = []
     arena: int | Dim = 0
+    kept = 0
+    derive: list[Launch] = []
     depth = reader.body_depth(0)
     while (line := reader.peek(depth)) is not None:
         if line.comment is not None and line.is_comment:
@@ -146,8 +148,16 @@ def _program(reader: _Reader, constants: dict[str, Any]) -> Program:
             values.append(_constant(line, constants))
         elif line.accept("arena"):
             arena = dimension(line)
+        elif line.accept("kept"):
+            kept = _kept_bytes(line)
         elif line.at("kernel"):
             kernels.append(_kernel(reader, depth))
+            continue
+        elif line.accept("derive"):
+            line.take(":")
+            line.end()
+            reader.position += 1
+            derive += _launches_below(reader, depth)
             continue
         else:
             break
@@ -156,8 +166,26 @@ def _program(reader: _Reader, constants: dict[str, Any]) -> Program:
     steps = _steps(reader, depth)
     return Program(
         name, tuple(kernels), steps, tuple(inputs), tuple(outputs), tuple(values), arena,
-        tuple(sizes), tuple(comments),
+        tuple(sizes), tuple(comments), tuple(derive), kept,
     )  # fmt: skip
+
+
+def _kept_bytes(line: Line) -> int:
+    size = dimension(line)
+    if not isinstance(size, int):
+        raise line.error("the size of the kept memory is a number")
+    return size
+
+
+def _launches_below(reader: _Reader, depth: int) -> list[Launch]:
+    inner = reader.body_depth(depth)
+    found: list[Launch] = []
+    while (line := reader.peek(inner)) is not None:
+        step = _step(reader, line, inner)
+        if not isinstance(step, Launch):
+            raise line.error("kept memory is derived by launches alone")
+        found.append(step)
+    return found
 
 
 def _steps(reader: _Reader, depth: int) -> tuple[Step, ...]:

@@ -77,9 +77,14 @@ def print_program(program: Program) -> str:
     lines += [f"    output {_declared(b)}" for b in program.outputs]
     lines += [f"    constant {_constant(c)}" for c in program.constants]
     lines.append(f"    arena {program.arena_bytes}")
+    if program.kept_bytes:
+        lines.append(f"    kept {program.kept_bytes}")
     for kernel in program.kernels:
         lines.append("")
         lines += ["    " + line if line else "" for line in print_kernel(kernel).splitlines()]
+    if program.derive:
+        lines += ["", "    derive:"]
+        lines += [f"        {line}" for line in _steps(program.derive)]
     if program.steps:
         lines.append("")
     lines += [f"    {line}" for line in _steps(program.steps)]

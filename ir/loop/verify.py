@@ -10,6 +10,7 @@ are not written, and what the kinds of loops and the spaces of buffers promise.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -37,6 +38,7 @@ from smelt.ir.loop.grammar import (
     Stmt,
     Store,
     While,
+    walk,
 )
 from smelt.ir.loop.printer import RESERVED, header
 from smelt.ir.scalar import Apply, Const, Expr, Load, Read, Var
@@ -66,6 +68,44 @@ def verify_program(program: Program) -> None:
             )
         verify_kernel(kernel)
     _verify_steps(program, kernels, program.steps)
+    _verify_steps(program, kernels, program.derive)
+    _verify_kept(program, kernels)
+
+
+def _verify_kept(program: Program, kernels: dict[str, Kernel]) -> None:
+    """Check that kept memory depends on inputs and constants alone and is written by `derive`."""
+    for step in program.derive:
+        kernel = kernels[step.kernel]
+        if any(isinstance(stmt, Check) for stmt in walk(kernel.body)):
+            raise VerifyError(f"program {program.name}: {kernel.name} derives, but checks data")
+        for place, buffer in zip(step.places, kernel.params):
+            written = buffer.name in kernel.written
+            if place.kind in ("output", "arena") or written != (place.kind == "kept"):
+                raise VerifyError(
+                    f"program {program.name}: {kernel.name}({buffer.name}) is {place.kind} "
+                    f"{place.index}; what derives reads inputs and constants and writes kept memory"
+                )
+    for step in _launches(program.steps):
+        kernel = kernels[step.kernel]
+        for place, buffer in zip(step.places, kernel.params):
+            if place.kind == "kept" and buffer.name in kernel.written:
+                raise VerifyError(
+                    f"program {program.name}: {kernel.name}({buffer.name}) writes kept memory, "
+                    "which only `derive` does"
+                )
+
+
+def _launches(steps: tuple[Step, ...]) -> Iterator[Launch]:
+    for step in steps:
+        match step:
+            case Launch():
+                yield step
+            case Branch(_, body, orelse):
+                yield from _launches((*body, *orelse))
+            case While(test, _, body):
+                yield from _launches((*test, *body))
+            case _:
+                assert_never(step)
 
 
 def _verify_steps(program: Program, kernels: dict[str, Kernel], steps: tuple[Step, ...]) -> None:
@@ -96,16 +136,17 @@ def _verify_steps(program: Program, kernels: dict[str, Kernel], steps: tuple[Ste
 
 def _verify_place(program: Program, place: Place, what: str) -> None:
     index = place.index
-    if place.kind == "arena":
+    if place.kind in ("arena", "kept"):
         if isinstance(index, int) and (index < 0 or index % 64):
             raise VerifyError(
-                f"program {program.name}: {what} is at byte {index} of the arena, "
+                f"program {program.name}: {what} is at byte {index} of the {place.kind}, "
                 "which is not a multiple of 64"
             )
-        total = program.arena_bytes
+        total = program.arena_bytes if place.kind == "arena" else program.kept_bytes
         if isinstance(index, int) and isinstance(total, int) and index > total:
+            kind = "an arena" if place.kind == "arena" else "kept memory"
             raise VerifyError(
-                f"program {program.name}: {what} is at byte {index} of an arena of {total}"
+                f"program {program.name}: {what} is at byte {index} of {kind} of {total}"
             )
         return
     counts = {

@@ -41,7 +41,7 @@ def run(
     sizes: dict[str, int] | None = None,
 ) -> None:
     names = Names({p.name for p in params} | {"b", "m", "n", "k"} | set(sizes or {}))
-    body = contract(contraction, TARGET, names, shape)
+    body = contract(contraction, TARGET, names, shape).body
     kernel = Kernel("product", params, body, tuple(sizes or {}), frozenset({params[-1].name}))
     verify_kernel(kernel)
     text = print_kernel(kernel)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from smelt.codegen.lower.control import copied_row, counted
@@ -31,6 +31,7 @@ from smelt.ir.loop.grammar import (
     Step,
     While,
 )
+from smelt.ir.loop.printer import print_kernel
 from smelt.ir.loop.verify import verify_program
 from smelt.ir.op import Call, Lower, NoAttrs
 from smelt.ir.types import Shape, TensorType, row_major_strides
@@ -128,6 +129,7 @@ class _Lowering:
         self.arena_bytes: int | Dim = 0
         self.derive: dict[Launch, None] = {}
         self.kept_bytes = 0
+        self._deriving: dict[str, Kernel] = {}
         self._kept: dict[tuple[str, tuple[Place, ...]], Place] = {}
         self._names = Names()
         self._lowered: dict[Any, Lowered] = {}
@@ -156,6 +158,15 @@ class _Lowering:
         if place.kind == "input":
             return place.index in self.frozen
         return place.kind == "constant" and bool(self.frozen)
+
+    def shared(self, derivation: Derivation) -> Derivation:
+        """Return a derivation by the kernel of the first that is like it."""
+        text = print_kernel(replace(derivation.kernel, name="derive", origin=""))
+        kernel = self._deriving.get(text)
+        if kernel is None:
+            kernel = self._deriving[text] = derivation.kernel
+            self.kernels.append(kernel)
+        return replace(derivation, kernel=kernel)
 
     def kept(self, derivation: Derivation, operands: tuple[Place, ...]) -> Place:
         """Return where that is kept which a kernel derives from operands."""
@@ -263,9 +274,10 @@ class _Lowering:
         if lowered is None:
             strides = {v: s.strides for v, s in found.items() if s.strides is not None}
             name = self._names.fresh(kernel_name(region))
-            lowered = self._lowered[key] = lower_group(region, strides, name, self.target, frozen)
+            lowered = lower_group(region, strides, name, self.target, frozen)
             self.kernels.append(lowered.kernel)
-            self.kernels += [d.kernel for d in lowered.derivations]
+            derivations = tuple(self.shared(d) for d in lowered.derivations)
+            lowered = self._lowered[key] = replace(lowered, derivations=derivations)
         places: list[Place] = []
         for param in lowered.params:
             match param.kind:

@@ -189,6 +189,32 @@ define i32 @run(ptr %context) #0 {{
 {ATTRIBUTES}
 """
 
+# `derive` keeps 2 * x[i]; `run` gives y[i] = x[i] + what is kept, for four floats.
+KEEPING = f"""
+define i32 @derive(ptr %context) #0 {{
+  %inputs.at = getelementptr i64, ptr %context, i64 1
+  %inputs = load ptr, ptr %inputs.at
+  %x = load ptr, ptr %inputs
+  %kept.at = getelementptr i64, ptr %context, i64 10
+  %kept = load ptr, ptr %kept.at
+  %v = load <4 x float>, ptr %x, align 4
+  %w = fadd <4 x float> %v, %v
+  store <4 x float> %w, ptr %kept, align 4
+  ret i32 0
+}}
+define i32 @run(ptr %context) #0 {{
+{_TABLES}
+  %kept.at = getelementptr i64, ptr %context, i64 10
+  %kept = load ptr, ptr %kept.at
+  %v = load <4 x float>, ptr %x, align 4
+  %w = load <4 x float>, ptr %kept, align 4
+  %z = fadd <4 x float> %v, %w
+  store <4 x float> %z, ptr %y, align 4
+  ret i32 0
+}}
+{ATTRIBUTES}
+"""
+
 
 @cache
 def compile_ir(text: str, triple: str = "", options: str = "") -> bytes:
@@ -231,3 +257,10 @@ def executable(
         signature = Signature("program", (one,), (one,))
     native = NativeObject(compile_ir(text), scratch, "test")
     return Executable(signature, native, constants, support())
+
+
+def keeping() -> Executable:
+    """Return the executable that keeps 16 bytes between calls."""
+    four = slot(dtypes.float32, 4)
+    signature = Signature("keeping", (four,), (four,), kept_bytes=16, kept_inputs=(0,))
+    return executable(KEEPING, signature)

@@ -12,7 +12,7 @@ from smelt.runtime import ArtifactError, DiskCache, artifact
 from smelt.runtime.executable import Executable
 from smelt.runtime.signature import Signature, Slot
 
-from tests.runtime.programs import CHECKED, DOUBLE, executable, slot
+from tests.runtime.programs import CHECKED, DOUBLE, executable, keeping, slot
 
 
 def program() -> Executable:
@@ -32,6 +32,14 @@ def test_an_executable_survives_being_saved(tmp_path: Path) -> None:
     x = np.arange(100, dtype=np.float32)
     (expected,), (result,) = original(x), loaded(x)
     np.testing.assert_array_equal(result, expected)
+
+
+def test_what_is_kept_survives() -> None:
+    original = keeping()
+    loaded = artifact.from_bytes(artifact.to_bytes(original))
+    assert loaded.signature == original.signature
+    x = np.arange(4, dtype=np.float32)
+    np.testing.assert_array_equal(loaded(x)[0], original(x)[0])
 
 
 def test_every_dtype_and_kind_of_constant_survives() -> None:

@@ -14,7 +14,7 @@ from smelt.runtime import arena
 from smelt.runtime.executable import DataError, Executable
 from smelt.runtime.signature import Signature, Slot
 
-from tests.runtime.programs import CHECKED, DOUBLE, ENDLESS, executable, slot
+from tests.runtime.programs import CHECKED, DOUBLE, ENDLESS, executable, keeping, slot
 
 
 def double(strides: tuple[Any, ...] = (1,)) -> Executable:
@@ -77,6 +77,37 @@ def test_each_run_is_one_native_call_without_python() -> None:
     assert events_of_run(50_000) == events_of_run(1)
     assert len(first) > 0
     assert program.native_calls == 3
+
+
+def test_what_is_kept_serves_many_calls() -> None:
+    program = keeping()
+    x, y = np.ones(4, np.float32), np.zeros(4, np.float32)
+    kept = program.derive([x.ctypes.data])
+    assert kept.address % 64 == 0
+    for value in (1, 5):
+        x[...] = value
+        assert program.run([x.ctypes.data], [y.ctypes.data], (), kept) is None
+        np.testing.assert_array_equal(y, np.full(4, value + 2, np.float32))
+    assert (program.native_calls, program.derivations) == (3, 1)
+
+
+def test_each_derivation_has_memory_of_its_own() -> None:
+    program = keeping()
+    x, y = np.ones(4, np.float32), np.zeros(4, np.float32)
+    first = program.derive([x.ctypes.data])
+    x[...] = 10
+    second = program.derive([x.ctypes.data])
+    for kept, expected in ((first, 12), (second, 30)):
+        program.run([x.ctypes.data], [y.ctypes.data], (), kept)
+        np.testing.assert_array_equal(y, np.full(4, expected, np.float32))
+
+
+def test_without_anything_kept_a_call_derives_for_itself() -> None:
+    program = keeping()
+    for value in (1, 2):
+        x = np.full(4, value, np.float32)
+        np.testing.assert_array_equal(program(x)[0], 3 * x)
+    assert program.derivations == 2
 
 
 def test_a_prepared_call_is_cheap() -> None:

@@ -20,7 +20,7 @@ from smelt.ir.loop.grammar import (
     Store,
     While,
 )
-from smelt.ir.scalar import Load, apply, integer
+from smelt.ir.scalar import Const, Load, apply, integer
 from smelt.runtime.executable import DataError
 
 from tests.codegen.llvm import native
@@ -118,3 +118,21 @@ def test_equal_kernels_are_compiled_once() -> None:
 def test_the_same_program_gives_the_same_bytes() -> None:
     target = native.best()
     assert emit_program(_flow(), target).object == emit_program(_flow(), target).object
+
+
+def test_memory_is_kept_between_calls() -> None:
+    x, w, k, y = (buffer(n, F32, 8) for n in "xwky")
+    two = Const(2.0, F32)
+    doubled = Store(k, (i,), apply("mul", Load(w, (i,)), two))
+    summed = Store(y, (i,), apply("add", Load(x, (i,)), Load(k, (i,))))
+    double = kernel("double", (w, k), (k,), loop(i, 8, Kind.VECTOR, doubled))
+    add = kernel("add", (x, k, y), (y,), loop(i, 8, Kind.PARALLEL, summed))
+    kept = Place("kept", 64)
+    program = Program(
+        "keeping", (double, add), (Launch("add", (Place("input", 0), kept, Place("output", 0))),),
+        (x, w), (y,), derive=(Launch("double", (Place("input", 1), kept)),), kept_bytes=128,
+    )  # fmt: skip
+    check(program, numbers(8), numbers(8))
+    text = emit_program(program, native.best()).llvm_ir
+    assert text.count("define i32 @") == 2
+    assert "@derive" not in emit_program(_flow(), native.best()).llvm_ir

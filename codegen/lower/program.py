@@ -289,8 +289,8 @@ class _Lowering:
                     places.append(self.temporary(param.type).place)
                 case "kept":
                     derivation = lowered.derivations[param.number]
-                    operands = tuple(found[region.inputs[n]].place for n in derivation.inputs)
-                    places.append(self.kept(derivation, operands))
+                    given = tuple(found[region.inputs[n]].place for n in derivation.inputs)
+                    places.append(self.kept(derivation, given))
                 case _:
                     assert_never(param.kind)
         return Launch(lowered.kernel.name, tuple(places))

@@ -157,12 +157,16 @@ def _frozen(recorder: Recorder, inputs: Sequence[tuple[int, Layout | None]]) -> 
 
     if any(isinstance(step.event, GradEvent) for step in recorder.step.path()):
         return frozenset()
+    weights = {id(t._storage) for t in recorder.met if isinstance(t, Parameter)}
+    still = {
+        cell.index
+        for cell in recorder.cells
+        if id(cell.existing) in weights and not (cell.written or cell.existing.shared)
+    }
     return frozenset(
         number
-        for number, (bound, (index, _)) in enumerate(zip(recorder.bound, inputs, strict=True))
-        if isinstance(bound, Parameter)
-        and not bound._storage.shared
-        and not recorder.cells[index].written
+        for number, (bound, (cell, _)) in enumerate(zip(recorder.bound, inputs, strict=True))
+        if cell in still and not isinstance(bound, Storage)
     )
 
 

@@ -33,7 +33,7 @@ def matrix_product(target: Target, m: int, n: int, k: int) -> Kernel:
     product = Contraction(
         (), ((M, m),), ((N, n),), ((p, k),), load(a, M, p), load(b, p, N), F32, epilogue
     )
-    body = contract(product, target, Names({"a", "b", "y", "m", "n", "k"}))
+    body = contract(product, target, Names({"a", "b", "y", "m", "n", "k"})).body
     return Kernel("product", (a, b, y), body, written=frozenset({"y"}))
 
 
@@ -58,7 +58,8 @@ def weight_gradient(target: Target) -> Kernel:
         epilogue,
     )
     names = Names({"x", "g", "y", *(v.name for v in (N, CHANNEL, R, S, IMAGE, ROW, COLUMN))})
-    return Kernel("gradient", (x, g, y), contract(product, target, names), written=frozenset({"y"}))
+    body = contract(product, target, names).body
+    return Kernel("gradient", (x, g, y), body, written=frozenset({"y"}))
 
 
 @pytest.mark.parametrize("level", native.targets())

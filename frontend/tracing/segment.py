@@ -161,7 +161,9 @@ def _frozen(recorder: Recorder, inputs: Sequence[tuple[int, Layout | None]]) -> 
     still = {
         cell.index
         for cell in recorder.cells
-        if id(cell.existing) in weights and not (cell.written or cell.existing.shared)
+        if cell.existing is not None
+        and id(cell.existing) in weights
+        and not (cell.written or cell.existing.shared)
     }
     return frozenset(
         number

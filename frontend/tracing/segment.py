@@ -248,7 +248,7 @@ def _run(
         # Ctrl-C: what is written in place holds anything, what is new is not there.
         for storage, _, array in copies:
             if array is None:
-                storage.touch()
+                storage.epoch += 1
         abandon(recorder, f"{type(error).__name__}: {error}")
         raise
     if failure is not None:

@@ -1,6 +1,6 @@
 """Learn handwritten digits twice: eagerly, and with the whole training step compiled.
 
-    python examples/digits.py [--epochs 12] [--json FILE] [--dump FOLDER]
+    python examples/digits.py [--epochs 15] [--json FILE] [--dump FOLDER]
 
 The data are scikit-learn's bundled digits, 1,797 real images of 8 x 8 pixels; a fixed, stratified
 fifth is held out. Both runs start from the same seed, see the same batches in the same order and
@@ -32,21 +32,25 @@ BATCH = 64
 
 
 class Net(nn.Module):
-    """Two convolutions with batch norm, then two linear layers with dropout."""
+    """Two convolutions with batch norm, then two linear layers with dropout.
+
+    SiLU and average pooling are smooth: where a rounding error flips a ReLU or the maximum of a
+    window, two runs of the same training part for good, however right both of them are.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1),
+            nn.Conv2d(1, 32, 3, padding=1, bias=False),
             nn.BatchNorm2d(32),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, padding=1, bias=False),
             nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
+            nn.SiLU(),
+            nn.AvgPool2d(2),
         )
         self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Dropout(0.25), nn.Linear(64 * 4 * 4, 64), nn.ReLU(), nn.Linear(64, 10)
+            nn.Flatten(), nn.Dropout(0.25), nn.Linear(64 * 4 * 4, 64), nn.SiLU(), nn.Linear(64, 10)
         )
 
     def forward(self, images: smelt.Tensor) -> smelt.Tensor:
@@ -98,7 +102,7 @@ def train(
     smelt.manual_seed(SEED)
     training, held_out = data
     model = Net()
-    optimizer = optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=max(1, epochs // 3), gamma=0.3)
     loader = DataLoader(training, batch_size=BATCH, shuffle=True, drop_last=True)
     criterion = nn.CrossEntropyLoss()
@@ -155,7 +159,7 @@ def report(runs: dict[str, Run], console: Console) -> None:
 def main() -> None:
     """Run both and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=12, help="passes over the training data")
+    parser.add_argument("--epochs", type=int, default=15, help="passes over the training data")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
     parser.add_argument("--dump", type=Path, help="folder for the IR after every pass")
     arguments = parser.parse_args()

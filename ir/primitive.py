@@ -11,10 +11,9 @@ from smelt.ir import scalar
 from smelt.ir.contraction import contraction
 from smelt.ir.dim import Dim
 from smelt.ir.graph import Node
-from smelt.ir.op import Lower, OpDef
+from smelt.ir.op import Lower
 from smelt.ir.scalar import SCALAR_OPS, Apply, Const, Expr, Var, integer
 from smelt.ir.structured import Definition, Stage, is_movement
-from smelt.ir.types import TensorType
 
 Point = tuple[Expr, ...]
 
@@ -30,13 +29,8 @@ _UNROLLED_WINDOW = 9
 @lru_cache(maxsize=1 << 15)
 def definition(node: Node) -> Definition:
     """Return the structured definition of a primitive node."""
-    return _define(node.op, node.attrs, node.input_types)
-
-
-@lru_cache(maxsize=1 << 14)
-def _define(op: OpDef, attrs: object, types: tuple[TensorType, ...]) -> Definition:
-    assert isinstance(op.rule, Lower), f"{op.name} has no structured definition"
-    return op.rule.define(attrs, *types)
+    assert isinstance(node.op.rule, Lower), f"{node.op.name} has no structured definition"
+    return node.op.rule.define(node.attrs, *node.input_types)
 
 
 @lru_cache(maxsize=1 << 15)

@@ -15,8 +15,8 @@ from smelt.codegen.lower.control import copied_row, counted
 from smelt.codegen.lower.kernel import Derivation, Lowered, lower_group
 from smelt.codegen.lower.naming import kernel_name
 from smelt.codegen.target import Target
+from smelt.ir import attributes, dtypes, registry
 from smelt.ir import dim as dims
-from smelt.ir import dtypes, registry
 from smelt.ir.dim import Dim
 from smelt.ir.errors import LoweringError
 from smelt.ir.graph import Graph, Node, Value
@@ -379,7 +379,8 @@ def _structure(region: Graph, slots: Mapping[Value, Slot], frozen: frozenset[Val
     """Return a key that two groups share exactly when one kernel serves both."""
     numbers = {v: n for n, v in enumerate(region.values())}
     nodes = tuple(
-        (node.op.name, node.attrs, tuple(numbers[v] for v in node.inputs)) for node in region.nodes
+        (node.op.name, attributes.key(node.attrs), tuple(numbers[v] for v in node.inputs))
+        for node in region.nodes
     )
     edges = tuple((v.type, slots[v].strides) for v in (*region.inputs, *region.outputs))
     return (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from smelt.codegen.schedule.pipeline import schedule_kernel
 from smelt.ir.builder import GraphBuilder
 from smelt.ir.graph import Graph
 from smelt.ir.loop.grammar import Alloc, For, walk
+from smelt.ir.loop.interpreter import run_program
 from smelt.ir.loop.printer import print_kernel
 from smelt.ir.loop.verify import verify_kernel
 from smelt.passes import pipeline
@@ -112,6 +114,15 @@ def test_equal_groups_share_a_kernel() -> None:
     program = check(graph)
     assert len(launches(program)) == 2
     assert len(program.kernels) == 1
+
+
+def test_groups_with_zeros_of_either_sign_do_not() -> None:
+    b = GraphBuilder("signs")
+    x = b.input(f32(0))
+    graph = b.finish([b("pad", x, low=(4,), high=(0,), value=zero) for zero in (0.0, -0.0)])
+    program = lowered(graph, optimise=False)
+    plus, minus = run_program(program, (np.ones(0, np.float32),))
+    assert not np.signbit(plus).any() and np.signbit(minus).all()
 
 
 def test_long_reductions_are_shared_among_workers() -> None:

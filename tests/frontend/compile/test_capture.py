@@ -219,6 +219,18 @@ def test_a_write_in_place_keeps_memory_shared_with_numpy() -> None:
     close(compiled(x), smelt.full((3,), 6.0))
 
 
+def test_a_weight_changed_through_numpy_is_seen() -> None:
+    layer = smelt.nn.Linear(64, 64, bias=False)
+    compiled = smelt.compile(layer)
+    x = smelt.ones(32, 64)
+    with smelt.no_grad():
+        compiled(x)
+        layer.weight.detach().numpy()[...] = 2
+        close(compiled(x), smelt.full((32, 64), 128.0))
+        layer.weight.data.fill_(3)
+        close(compiled(x), smelt.full((32, 64), 192.0))
+
+
 def test_numpy_sharing_between_two_tensors_that_are_written_is_refused() -> None:
     array = np.ones(4, np.float32)
     a, b = smelt.from_numpy(array), smelt.from_numpy(array[1:])

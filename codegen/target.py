@@ -29,7 +29,6 @@ class Target:
         features: LLVM's feature string, "+avx2,-avx512f,…", sorted by name.
         vector_bits: width of the vector registers that code should use.
         vector_registers: number of such registers.
-        l1_bytes: level-1 data cache of a core.
         l2_bytes: level-2 cache of a core.
         threads: number of workers that a program runs on.
     """
@@ -39,7 +38,6 @@ class Target:
     features: str
     vector_bits: int
     vector_registers: int
-    l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
     threads: int = 1
 
@@ -120,7 +118,6 @@ def _detected() -> Target:
         features=features,
         vector_bits=bits,
         vector_registers=registers,
-        l1_bytes=_cache_bytes(1, 32 * 1024),
         l2_bytes=_cache_bytes(2, 1024 * 1024),
     )
 

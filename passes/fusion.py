@@ -25,7 +25,7 @@ from smelt.ir.group_planner import plan
 from smelt.ir.op import Lower, NoAttrs
 from smelt.ir.primitive import definition, is_template_contraction
 from smelt.ir.structured import Nest, Stage, is_movement
-from smelt.passes.fusion_cost import Machine, seconds
+from smelt.passes.fusion_cost import Machine, kernel_cost
 
 _LARGEST = 64
 _LARGEST_SIDE_BY_SIDE = 400
@@ -57,7 +57,7 @@ class _Part:
     Attributes:
         nodes: nodes that compute, in order of the graph.
         plan: its plan; None for a node that is no primitive.
-        cost: estimated seconds of its kernel.
+        cost: estimated time of its kernel, in the unit of `fusion_cost`.
         needs: groups on which it depends, through any number of others, as a bit set.
         number: its bit.
     """
@@ -161,7 +161,7 @@ class _Fuser:
             found = self.planned((node,))
             assert isinstance(found, Group), f"{node.op.name} alone makes no group: {found}"
             group = found
-            cost = seconds(group, self.machine)
+            cost = kernel_cost(group, self.machine)
         part = _Part((node,), group, cost, 0, 1 << self.count)
         self.count += 1
         for source in self.sources(node):
@@ -234,7 +234,7 @@ class _Fuser:
             return None
         if sharing and len(group.stages) >= _stages(part.plan) + _stages(other.plan):
             return None
-        cost = seconds(group, self.machine)
+        cost = kernel_cost(group, self.machine)
         if cost > part.cost + other.cost:
             return None
         return self.united((part, other), group, cost)
@@ -293,7 +293,7 @@ class _Fuser:
             return
         group = self.planned(self.in_order(parts))
         if isinstance(group, Group):
-            cost = seconds(group, self.machine)
+            cost = kernel_cost(group, self.machine)
             if cost <= sum(p.cost for p in parts):
                 self.united(parts, group, cost)
 

@@ -22,7 +22,6 @@ _PACKED_AGAIN = 2.0
 _PART = 1 << 16
 _UNKNOWN_EXTENT = 256
 _KEPT = Cost.TRANSCENDENTAL.value
-_ROW_ELEMENTS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Machine:
     threads: int
 
 
-def seconds(group: Group, machine: Machine) -> float:
+def kernel_cost(group: Group, machine: Machine) -> float:
     """Return the estimated time of a group's kernel, launch included."""
     if group.nest is not None:
         return _LAUNCH

@@ -27,6 +27,7 @@ from smelt.ir.loop.grammar import (
     Store,
     While,
     bodies,
+    expressions,
     walk,
 )
 from smelt.ir.scalar import Expr, Load, Var
@@ -88,7 +89,7 @@ def may_share(kernel: Kernel, read: int, written: int) -> bool:
         return False
     stored: set[tuple[Expr, ...]] = set()
     for stmt in walk(kernel.body):
-        for expr in _expressions(stmt):
+        for expr in expressions(stmt):
             for part in scalar.walk(expr):
                 if not isinstance(part, Load):
                     continue
@@ -135,22 +136,6 @@ def _roots(exprs: Iterable[Expr], known: Mapping[Var, Roots]) -> Roots:
         for variable in scalar.variables(expr):
             found |= known.get(variable, frozenset())
     return found
-
-
-def _expressions(stmt: Stmt) -> tuple[Expr, ...]:
-    match stmt:
-        case For(start=start, stop=stop):
-            return (start, stop)
-        case If(condition=condition):
-            return (condition,)
-        case Let(value=value):
-            return (value,)
-        case Store(_, index, value) | Accumulate(_, index, _, value):
-            return (*index, value)
-        case Check(holds, _, value, limit):
-            return (holds, value, limit)
-        case _:
-            return ()
 
 
 class Variants:

@@ -111,11 +111,6 @@ def zero_like(x: Value) -> Value:
     return constant(-0.0, x)
 
 
-def fma(w: Writer, a: Value, b: Value, c: Value) -> Value:
-    """Return a * b + c, rounded once where the machine can."""
-    return w.intrinsic("fmuladd", a, b, c)
-
-
 def has_fma(w: Writer) -> bool:
     """Tell whether the machine has a fused multiply-add."""
     target = w.module.target

@@ -67,12 +67,6 @@ def assembly_of(text: str, target: Target) -> str:
         return machine.emit_assembly(module)
 
 
-def optimised_ir(text: str, target: Target) -> str:
-    """Return the module after LLVM's passes, as text."""
-    with optimised(text, _machine(target)) as module:
-        return str(module)
-
-
 def optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     """Parse, verify and optimise a module."""
     try:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from smelt.codegen.llvm.values import (
     FALSE,
     TRUE,
-    Linear,
     Operand,
     Value,
     bits_of,
@@ -352,8 +351,3 @@ class Writer:
         """Return eight-byte field `number` of a record, loaded as `element`."""
         place = self.offset(pointer, "i64", integer_constant(number))
         return self.emit(f"load {element}, {place.typed}, align 8", element, 0, hint)
-
-
-def as_vector(operand: Operand) -> bool:
-    """Tell whether an operand differs between lanes."""
-    return isinstance(operand, Linear) or operand.lanes > 0

@@ -19,12 +19,11 @@ from smelt.ir.loop.grammar import (
     Accumulate,
     Alloc,
     Buffer,
-    Check,
     For,
-    If,
     Let,
     Stmt,
     Store,
+    expressions,
     walk,
 )
 from smelt.ir.scalar import Const, Expr, Load, Var
@@ -66,23 +65,6 @@ def offset(buffer: Buffer, position: Sequence[Expr]) -> Expr:
     for expr, stride in zip(position, buffer.strides):
         total = plus(total, times(expr, scalar.of_dim(stride)))
     return total
-
-
-def expressions(stmt: Stmt) -> tuple[Expr, ...]:
-    """Return the expressions of a statement itself, not of those inside."""
-    match stmt:
-        case For(start=start, stop=stop):
-            return (start, stop)
-        case If(condition=condition):
-            return (condition,)
-        case Let(value=value):
-            return (value,)
-        case Store(_, position, value) | Accumulate(_, position, _, value):
-            return (*position, value)
-        case Check(holds, _, value, limit):
-            return (holds, value, limit)
-        case _:
-            return ()
 
 
 def accesses(body: tuple[Stmt, ...]) -> Iterator[Access]:

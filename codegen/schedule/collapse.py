@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from smelt.codegen.schedule.analysis import constant_extent, expressions
+from smelt.codegen.schedule.analysis import constant_extent
 from smelt.codegen.schedule.rewrite import Body, simplified, substituted
 from smelt.ir import index, scalar
 from smelt.ir.index import Ranges
 from smelt.ir.loop.builder import Names, loop, times
-from smelt.ir.loop.grammar import For, Let, walk
+from smelt.ir.loop.grammar import For, Let, expressions, walk
 from smelt.ir.scalar import Apply, Expr, Var
 
 

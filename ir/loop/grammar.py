@@ -296,6 +296,23 @@ def bodies(stmt: Stmt) -> tuple[tuple[Stmt, ...], ...]:
             return ()
 
 
+def expressions(stmt: Stmt) -> tuple[Expr, ...]:
+    """Return the expressions of a statement itself, not of those inside."""
+    match stmt:
+        case For(start=start, stop=stop):
+            return (start, stop)
+        case If(condition=condition):
+            return (condition,)
+        case Let(value=value):
+            return (value,)
+        case Store(_, index, value) | Accumulate(_, index, _, value):
+            return (*index, value)
+        case Check(holds, _, value, limit):
+            return (holds, value, limit)
+        case _:
+            return ()
+
+
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Yield every statement, parents first, in order."""
     for stmt in body:

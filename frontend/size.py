@@ -28,5 +28,5 @@ class Size(tuple[int, ...]):
         found = tuple.__getitem__(self, index)
         return Size(found) if isinstance(found, tuple) else found
 
-    def __add__(self, other):  # type: ignore[no-untyped-def, override]
+    def __add__(self, other):
         return Size(tuple.__add__(self, tuple(other)))

@@ -42,7 +42,7 @@ def gradcheck(
     wanted = [
         k
         for k, x in enumerate(given)
-        if isinstance(x, TensorBase) and x.requires_grad  # type: ignore[attr-defined]
+        if isinstance(x, TensorBase) and x.requires_grad
     ]
     if not wanted or any(given[k].dtype is not dtypes.float64 for k in wanted):
         raise ValueError("gradcheck needs float64 inputs that require grad")
@@ -121,7 +121,7 @@ def gradgradcheck(
     wanted = [
         k
         for k, x in enumerate(given)
-        if isinstance(x, TensorBase) and x.requires_grad  # type: ignore[attr-defined]
+        if isinstance(x, TensorBase) and x.requires_grad
     ]
     rng = np.random.default_rng(0)
     outputs = [y for y in _outputs(func, given) if y.requires_grad]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def _listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     if isinstance(parameters, TensorBase):
-        return [parameters]  # type: ignore[list-item]
+        return [parameters]
     return list(parameters)
 
 

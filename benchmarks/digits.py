@@ -26,16 +26,16 @@ def network(framework: ModuleType) -> Any:
     """Return the network of examples/digits.py, made of `framework`'s modules."""
     nn = framework.nn
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1, bias=False),
-        nn.BatchNorm2d(32),
+        nn.Conv2d(1, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
         nn.SiLU(),
-        nn.Conv2d(32, 64, 3, padding=1, bias=False),
-        nn.BatchNorm2d(64),
+        nn.Conv2d(16, 32, 3, padding=1, bias=False),
+        nn.BatchNorm2d(32),
         nn.SiLU(),
         nn.AvgPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.25),
-        nn.Linear(64 * 4 * 4, 64),
+        nn.Linear(32 * 4 * 4, 64),
         nn.SiLU(),
         nn.Linear(64, 10),
     )

@@ -2,13 +2,13 @@
 
 A program may derive memory from inputs that seldom change. That memory is right for as long as
 these inputs are the same storages, at the same place, in the same write epoch. NumPy writes without
-an epoch: what is derived from memory that it sees is derived again for each call.
+an epoch: over memory that it sees runs another program, which keeps nothing.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from smelt.storage import Storage
 
 if TYPE_CHECKING:
     from smelt.hosted import HostedProgram
+
+    Program = Executable | HostedProgram
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,52 +43,61 @@ class KeptMemory:
     holds on to the one that it uses. At worst two threads derive the same.
     """
 
-    def __init__(self, native: Executable) -> None:
+    def __init__(self, native: Executable, plain: Callable[[], Program]) -> None:
+        """Begin with nothing derived.
+
+        Args:
+            native: the program.
+            plain: compiles the same program so that it keeps nothing.
+        """
         self._native = native
         self._inputs = native.signature.kept_inputs
         self._found: dict[tuple[int, ...], _Derived] = {}
+        self._compile_plain = plain
+        self._plain: Program | None = None
 
     def run(
         self, bound: Sequence[Any], arguments: Sequence[int], addresses: Sequence[int]
     ) -> DataError | None:
-        """Run the program; see `Executable.run`."""
-        kept = self.for_call(bound, arguments)
-        return self._native.run(arguments, addresses, (), kept)
-
-    def for_call(self, bound: Sequence[Any], arguments: Sequence[int]) -> Kept:
-        """Return the memory for a call, derived now if what there is is stale.
+        """Run the program; see `Executable.run`.
 
         Args:
             bound: what fills each input; tensors where something is derived from it.
             arguments: address of each input.
+            addresses: address of each output.
         """
         storages: list[Storage] = [bound[n]._storage for n in self._inputs]
+        if any(s.shared for s in storages):
+            if self._plain is None:
+                self._plain = self._compile_plain()
+            return self._plain.run(arguments, addresses)
         # Addresses tell views of one storage apart, too.
-        key = tuple([arguments[n] for n in self._inputs])
+        kept = self._for_call(storages, tuple([arguments[n] for n in self._inputs]), arguments)
+        return self._native.run(arguments, addresses, (), kept)
+
+    def _for_call(
+        self, storages: Sequence[Storage], key: tuple[int, ...], arguments: Sequence[int]
+    ) -> Kept:
+        """Return the memory for a call, derived now if what there is is stale."""
         epochs = tuple([s.epoch for s in storages])
         found = self._found.get(key)
         if (
             found is not None
             and found.epochs == epochs
-            and all(r() is s and not s.shared for r, s in zip(found.storages, storages))
+            and all(r() is s for r, s in zip(found.storages, storages))
         ):
             return found.kept
         kept = self._native.derive(arguments)
-        if any(s.shared for s in storages):
-            self._found.pop(key, None)
-        else:
-            entries = self._found
-            references = tuple(
-                [weakref.ref(s, lambda _, k=key: _drop(entries, k)) for s in storages]
-            )
-            entries[key] = _Derived(references, epochs, kept)
+        entries = self._found
+        references = tuple([weakref.ref(s, lambda _: _drop(entries, key)) for s in storages])
+        entries[key] = _Derived(references, epochs, kept)
         return kept
 
 
-def kept_of(native: Executable | HostedProgram) -> KeptMemory | None:
+def kept_of(native: Program, plain: Callable[[], Program]) -> KeptMemory | None:
     """Return what holds the kept memory of a program; None if it keeps nothing."""
     if isinstance(native, Executable) and native.signature.kept_bytes:
-        return KeptMemory(native)
+        return KeptMemory(native, plain)
     return None
 
 

@@ -148,7 +148,8 @@ def _compile(
     strides = [None if layout is None else layout.strides for _, layout in inputs]
     frozen = _frozen(recorder, inputs) if tape is None else frozenset[int]()
     native = driver.compile_graph(program, strides, donated, frozen)
-    return Segment(graph, recorder.step, native, created, written, tape, kept_of(native))
+    kept = kept_of(native, lambda: driver.compile_graph(program, strides, donated))
+    return Segment(graph, recorder.step, native, created, written, tape, kept)
 
 
 def _frozen(recorder: Recorder, inputs: Sequence[tuple[int, Layout | None]]) -> frozenset[int]:

@@ -177,7 +177,8 @@ def test_writes_by_numpy_are_seen(how: str, derivations: Derivations) -> None:
     for value in (1.0, 2.0, 3.0):
         memory[...] = value
         agree(module, compiled)
-    assert derivations.since() == 4
+    # Where NumPy looks on, nothing is kept.
+    assert derivations.since() == 1
 
 
 def test_weights_over_an_array_follow_it() -> None:

@@ -67,7 +67,7 @@ _TABLES = _ERROR + len(Error)
 # The first fields of the record differ from call to call: pool, worker, workers.
 _RECORD_HEAD = struct.Struct("=3q")
 _RECORD_HEAD_AT = (_RECORD + Record.POOL) * _WORD
-# What a call fills in of the context: arena, then scratch and its stride.
+# What a call fills in besides: arena, scratch and its stride, what is kept, the entry, the check.
 _ONE = struct.Struct("=q")
 _ARENA_AT = (_CONTEXT + Context.ARENA) * _WORD
 _SCRATCH = struct.Struct("=2q")

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 from smelt.codegen.llvm.vector_math import FUNCTIONS
@@ -113,7 +114,6 @@ def test_single_precision_error(level: str) -> None:
 
 @pytest.mark.parametrize("op", FUNCTIONS)
 def test_double_precision_error(op: str) -> None:
-    mp = pytest.importorskip("mpmath")
     given = tuple(np.ascontiguousarray(g[::32]) for g in _samples(op, F64))
     kernel = cases.applied(op, F64, F64, len(given[0]), 8)
     got = native.run(together([kernel]), list(given), native.best())[0]
@@ -143,7 +143,6 @@ def test_double_precision_error(op: str) -> None:
 
 
 def test_coefficients_are_those_of_the_derivation() -> None:
-    pytest.importorskip("mpmath")
     from smelt.codegen.llvm import derive_coefficients, vector_math_coefficients
 
     path = Path(str(vector_math_coefficients.__file__))

@@ -38,6 +38,16 @@ def store(target: T, result: Any) -> T:
     return target
 
 
+def source(target: T, inplace: bool) -> T:
+    """Return what a function with an `inplace` option reads."""
+    return operand(target) if inplace else target
+
+
+def stored(target: T, result: T, inplace: bool) -> T:
+    """Return what a function with an `inplace` option gives."""
+    return store(target, result) if inplace else result
+
+
 def fill(out: Any, result: Any) -> Any:
     """Write a result to `out`, which takes its shape, and return `out`.
 

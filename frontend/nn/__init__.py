@@ -47,33 +47,15 @@ from smelt.nn.layers.convolution import (
 )
 from smelt.nn.layers.dropout import (
     AlphaDropout,
-    CircularPad1d,
-    CircularPad2d,
-    CircularPad3d,
-    ConstantPad1d,
-    ConstantPad2d,
-    ConstantPad3d,
     Dropout,
     Dropout1d,
     Dropout2d,
     Dropout3d,
-    ReflectionPad1d,
-    ReflectionPad2d,
-    ReflectionPad3d,
-    ReplicationPad1d,
-    ReplicationPad2d,
-    ReplicationPad3d,
-    ZeroPad1d,
-    ZeroPad2d,
-    ZeroPad3d,
 )
+from smelt.nn.layers.embedding import Embedding
 from smelt.nn.layers.linear import (
     Bilinear,
-    Embedding,
-    Flatten,
-    Identity,
     Linear,
-    Unflatten,
 )
 from smelt.nn.layers.losses import (
     BCELoss,
@@ -106,6 +88,23 @@ from smelt.nn.layers.normalisation import (
     LayerNorm,
     RMSNorm,
 )
+from smelt.nn.layers.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from smelt.nn.layers.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -119,6 +118,11 @@ from smelt.nn.layers.pooling import (
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+)
+from smelt.nn.layers.shape import (
+    Flatten,
+    Identity,
+    Unflatten,
 )
 from smelt.nn.module import Module
 from smelt.nn.parameter import Parameter

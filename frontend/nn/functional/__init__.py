@@ -45,6 +45,7 @@ from smelt.nn.functional.dropout import (
     dropout2d,
     dropout3d,
 )
+from smelt.nn.functional.embedding import embedding, one_hot
 from smelt.nn.functional.linear import (
     bilinear,
     linear,
@@ -78,6 +79,7 @@ from smelt.nn.functional.normalisation import (
     normalize,
     rms_norm,
 )
+from smelt.nn.functional.padding import pad
 from smelt.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -91,11 +93,6 @@ from smelt.nn.functional.pooling import (
     max_pool1d,
     max_pool2d,
     max_pool3d,
-)
-from smelt.nn.functional.sparse import (
-    embedding,
-    one_hot,
-    pad,
 )
 
 __all__ = [

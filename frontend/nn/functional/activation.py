@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smelt.dispatch import apply
-from smelt.functions import draws, inplace, reductions, transcendental
+from smelt.functions import draws, reductions, transcendental
+from smelt.functions.inplace import source, stored
 from smelt.functions.operands import expect_tensor, op
 from smelt.ir.errors import DTypeError
 from smelt.ir.op import OpDef
@@ -22,24 +23,15 @@ def _floating(input: Tensor, function: str) -> Tensor:
     return input
 
 
-def _source(input: Tensor, inplace_: bool) -> Tensor:
-    """Return what is read: where the result overwrites the input, its state before."""
-    return inplace.operand(input) if inplace_ else input
-
-
-def _stored(input: Tensor, result: Tensor, inplace_: bool) -> Tensor:
-    return inplace.store(input, result) if inplace_ else result
-
-
 def _activate(found: OpDef, input: Tensor, inplace_: bool = False, **attrs: Any) -> Tensor:
-    source = _source(_floating(input, found.name), inplace_)
-    return _stored(input, apply(found, (source,), found.attrs(**attrs)), inplace_)
+    x = source(_floating(input, found.name), inplace_)
+    return stored(input, apply(found, (x,), found.attrs(**attrs)), inplace_)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """Return max(input, 0); NaN stays."""
     expect_tensor(input, "relu", "input")
-    return _stored(input, apply(op("relu"), (_source(input, inplace),)), inplace)
+    return stored(input, apply(op("relu"), (source(input, inplace),)), inplace)
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -89,14 +81,14 @@ _SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """Return scale * elu(input, alpha) with the constants of self-normalising networks."""
-    return _stored(input, elu(_source(input, inplace), _SELU_ALPHA) * _SELU_SCALE, inplace)
+    return stored(input, elu(source(input, inplace), _SELU_ALPHA) * _SELU_SCALE, inplace)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return max(0, input) + min(0, alpha * (exp(input / alpha) - 1))."""
-    x = _source(input, inplace)
+    x = source(input, inplace)
     result = x.clamp(min=0) + ((x.clamp(max=0) / alpha).expm1() * alpha)
-    return _stored(input, result, inplace)
+    return stored(input, result, inplace)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -113,8 +105,8 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """Return input * tanh(softplus(input))."""
-    x = _source(input, inplace)
-    return _stored(input, x * softplus(x).tanh(), inplace)
+    x = source(input, inplace)
+    return stored(input, x * softplus(x).tanh(), inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -139,13 +131,13 @@ def tanh(input: Tensor) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """Return input / 6 + 1/2 held between 0 and 1."""
-    return _stored(input, (_source(input, inplace) + 3).clamp(0, 6) / 6, inplace)
+    return stored(input, (source(input, inplace) + 3).clamp(0, 6) / 6, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """Return input * hardsigmoid(input)."""
-    x = _source(input, inplace)
-    return _stored(input, x * (x + 3).clamp(0, 6) / 6, inplace)
+    x = source(input, inplace)
+    return stored(input, x * (x + 3).clamp(0, 6) / 6, inplace)
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -172,8 +164,8 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """Return the input, `value` where it is at most `threshold`."""
-    x = _source(input, inplace)
-    return _stored(input, x.masked_fill(x <= threshold, value), inplace)
+    x = source(input, inplace)
+    return stored(input, x.masked_fill(x <= threshold, value), inplace)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

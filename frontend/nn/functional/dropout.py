@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from smelt.functions import draws, inplace
+from smelt.functions import draws
+from smelt.functions.inplace import source, stored
 
 if TYPE_CHECKING:
     from smelt.tensor import Tensor
@@ -16,21 +17,12 @@ def _check(p: float) -> None:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
-def _source(input: Tensor, inplace_: bool) -> Tensor:
-    """Return what is read: where the result overwrites the input, its state before."""
-    return inplace.operand(input) if inplace_ else input
-
-
-def _stored(input: Tensor, result: Tensor, inplace_: bool) -> Tensor:
-    return inplace.store(input, result) if inplace_ else result
-
-
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero elements with probability p and scale the others by 1 / (1 - p)."""
     _check(p)
     if not training or p == 0.0:
         return input
-    return _stored(input, draws.dropout_draw(_source(input, inplace), p), inplace)
+    return stored(input, draws.dropout_draw(source(input, inplace), p), inplace)
 
 
 def _channels(
@@ -47,7 +39,7 @@ def _channels(
     batched = input.dim() == ranks[-1]
     kept = input.shape[: 2 if batched else 1]
     ones = input.detach().new_ones((*kept, *[1] * (input.dim() - len(kept))))
-    return _stored(input, _source(input, inplace) * draws.dropout_draw(ones, p), inplace)
+    return stored(input, source(input, inplace) * draws.dropout_draw(ones, p), inplace)
 
 
 def dropout1d(
@@ -79,9 +71,9 @@ def alpha_dropout(
     if not training or p == 0.0:
         return input
     if p == 1.0:
-        return _stored(input, _source(input, inplace) * 0.0, inplace)
+        return stored(input, source(input, inplace) * 0.0, inplace)
     lowest = -1.7580993408473766
     scale = 1 / math.sqrt((1 - p) * (1 + p * lowest**2))
     kept = draws.dropout_draw(input.detach().new_ones(input.shape), p) * (1 - p)
-    shifted = _source(input, inplace) * kept + (1 - kept) * lowest
-    return _stored(input, shifted * scale - scale * lowest * p, inplace)
+    shifted = source(input, inplace) * kept + (1 - kept) * lowest
+    return stored(input, shifted * scale - scale * lowest * p, inplace)

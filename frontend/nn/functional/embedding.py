@@ -1,12 +1,12 @@
-"""Look-ups by index, and padding."""
+"""Rows looked up by index, and indices as vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from smelt.autograd.modes import no_grad
 from smelt.dispatch import apply
-from smelt.functions import indexing, joining
+from smelt.functions import indexing
 from smelt.functions.operands import expect_tensor, op
 from smelt.ir.dtypes import Kind
 from smelt.ir.errors import ArgumentError, DTypeError
@@ -59,8 +59,6 @@ def embedding(
 
 
 def _shorten(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
-    from smelt.autograd.modes import no_grad
-
     with no_grad():
         rows = input.reshape(-1)
         chosen = weight[rows]
@@ -72,58 +70,3 @@ def _shorten(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Return int64 vectors that are 1 at the index and 0 elsewhere."""
     return indexing.one_hot(tensor, num_classes)
-
-
-def pad(
-    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Tensor:
-    """Return the input with a border.
-
-    Args:
-        input: the tensor.
-        pad: before and after the last dimension, then of the one before it, and so on; negative
-            amounts cut off.
-        mode: "constant", "reflect", "replicate" or "circular".
-        value: the constant; 0 if None.
-    """
-    if mode == "constant":
-        return joining.pad_constant(input, pad, 0 if value is None else value)
-    if value is not None and value != 0:
-        raise ArgumentError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    if mode not in ("reflect", "replicate", "circular"):
-        raise ArgumentError(f"pad: unknown mode {mode!r}")
-    if len(pad) % 2 or len(pad) // 2 > input.dim():
-        raise ArgumentError(f"pad: {len(pad)} amounts do not fit shape {list(input.shape)}")
-    for k in range(len(pad) // 2):
-        dim = input.dim() - 1 - k
-        before, after = int(pad[2 * k]), int(pad[2 * k + 1])
-        if before or after:
-            positions = _border(input.shape[dim], before, after, mode)
-            input = input.index_select(dim, _index(positions))
-    return input
-
-
-def _border(extent: int, before: int, after: int, mode: str) -> list[int]:
-    limit = {"reflect": extent - 1, "circular": extent}.get(mode)
-    if limit is not None and max(before, after) > limit:
-        raise RuntimeError(
-            f"{mode} padding of ({before}, {after}) is too large for a dimension of size {extent}"
-        )
-    positions: list[int] = []
-    for place in range(-before, extent + after):
-        if mode == "replicate":
-            place = min(max(place, 0), extent - 1)
-        elif mode == "circular":
-            place %= extent
-        elif place < 0:
-            place = -place
-        elif place >= extent:
-            place = 2 * (extent - 1) - place
-        positions.append(place)
-    return positions
-
-
-def _index(positions: list[int]) -> Tensor:
-    from smelt.functions.creation import tensor
-
-    return tensor(positions)

@@ -62,6 +62,8 @@ def differentiate(
         seeds = tuple(found.get(v) for v in node.outputs)
         if all(seed is None for seed in seeds) or active.isdisjoint(node.inputs):
             continue
+        if _stops(node):
+            continue  # its result is in `wrt` itself: the gradient goes no further
         rules.at(node.location)
         for value, cotangent in zip(
             node.inputs, _pull_back(rules, node, operands, seeds, active), strict=True
@@ -74,10 +76,13 @@ def _dependents(nodes: Sequence[Node], wrt: Sequence[Value]) -> set[Value]:
     """Return the values with a cotangent that depend on `wrt`, itself included."""
     active = {v for v in wrt if is_differentiable(v.type)}
     for node in nodes:
-        stops = isinstance(node.op.vjp, NoVjp) and node.op.vjp.zero
-        if not stops and not active.isdisjoint(node.inputs):
+        if not _stops(node) and not active.isdisjoint(node.inputs):
             active.update(v for v in node.outputs if is_differentiable(v.type))
     return active
+
+
+def _stops(node: Node) -> bool:
+    return isinstance(node.op.vjp, NoVjp) and node.op.vjp.zero
 
 
 def _pull_back(

@@ -6,7 +6,8 @@
                                                    %g: f32[3] = add(%4, %3)
 
 The first pass of all: folding or joining of nodes before it would join values that differentiation
-must keep apart. It takes graphs from capture and gives graphs without `grad` and `detach`.
+must keep apart. It takes graphs from capture and gives graphs without `grad`,
+`detach` and `overwrite`.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from smelt.passes.rewrite import rewrite
 
 @dataclass(frozen=True)
 class Autograd:
-    """Expand every `grad` node, in order, through what stands before it; then drop `detach`."""
+    """Expand every `grad` node through what stands before it; drop what only steers gradients."""
 
     name: ClassVar[str] = "autograd"
 
     def run(self, graph: Graph) -> Graph:
-        return rewrite(expand_gradients(graph), _drop_detach)
+        return rewrite(expand_gradients(graph), _drop_steering)
 
 
-def _drop_detach(builder: GraphBuilder, node: Node) -> Sequence[Value] | None:
-    """detach(x) -> x, once nothing is differentiated any more."""
-    return node.inputs if node.op.name == "detach" else None
+def _drop_steering(builder: GraphBuilder, node: Node) -> Sequence[Value] | None:
+    """detach(x) -> x and overwrite(x, value) -> value, once nothing is differentiated any more."""
+    return node.inputs[-1:] if node.op.name in ("detach", "overwrite") else None

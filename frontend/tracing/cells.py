@@ -9,7 +9,7 @@ derived from those.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smelt.ir.layout import Layout, row_major
 
@@ -34,16 +34,22 @@ class Cell:
             existing one, the part that is known so far.
         views: slot of each layout whose current value is known, the root's included.
         inputs: layouts under which an existing storage is an input.
+        gradual: whether a tensor that sees the contents requires grad.
+        taped: whether the contents have a history.
+        family: version counter of an existing storage's tensors, but for those apart.
     """
 
     __slots__ = (
         "base",
         "created",
         "existing",
+        "family",
+        "gradual",
         "index",
         "inputs",
         "root_layout",
         "root_slot",
+        "taped",
         "version",
         "views",
     )
@@ -58,6 +64,9 @@ class Cell:
         self.root_layout = layout
         self.views: dict[Layout, int] = {layout: slot}
         self.inputs: list[Layout] = []
+        self.gradual = False
+        self.taped = False
+        self.family: Any = None
 
     @property
     def size(self) -> int:
@@ -104,13 +113,18 @@ class Handle:
         slot: slot of its value at `version`.
         version: version of the cell for which `slot` holds.
         layout: the tensor's layout, relative to the cell's base.
+        apart: whether its history is another than that of the tensors it shares memory with, as
+            after `detach()`.
     """
 
-    __slots__ = ("cell", "layout", "recorder", "slot", "version")
+    __slots__ = ("apart", "cell", "layout", "recorder", "slot", "version")
 
-    def __init__(self, recorder: int, cell: Cell, slot: int, layout: Layout) -> None:
+    def __init__(
+        self, recorder: int, cell: Cell, slot: int, layout: Layout, apart: bool = False
+    ) -> None:
         self.recorder = recorder
         self.cell = cell
         self.slot = slot
         self.version = cell.version
         self.layout = layout
+        self.apart = apart

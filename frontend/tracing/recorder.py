@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -20,13 +19,13 @@ from smelt.ir import dtypes
 from smelt.ir.dtypes import DType
 from smelt.ir.errors import TraceError
 from smelt.ir.layout import Layout, row_major
-from smelt.ir.op import OpDef
+from smelt.ir.op import OpDef, Vjp
 from smelt.ir.registry import OPS
 from smelt.ir.types import TensorType
 from smelt.signature import Signature
 from smelt.state import mode
 from smelt.storage import Array, Storage
-from smelt.tracing import callsite, gradients
+from smelt.tracing import callsite, gradients, writes
 from smelt.tracing.cells import Cell, Handle
 from smelt.tracing.nodes import TracedNode
 from smelt.tracing.steps import (
@@ -36,7 +35,6 @@ from smelt.tracing.steps import (
     Result,
     ScalarEvent,
     Step,
-    WriteEvent,
     exact,
 )
 
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
     from smelt.tensor import Tensor
 
 _serials = itertools.count(1)
-_INPUT, _FLAT, _SCALAR, _WRITE = "input", "flat", "scalar", "write"
+_INPUT, _FLAT, _SCALAR = "input", "flat", "scalar"
 
 
 class Recorder:
@@ -58,7 +56,7 @@ class Recorder:
         slots: number of values so far.
         bound: what fills each input of the graph, in the order of their slots: the elements of a
             tensor as they were found, a storage taken whole, or a number as a 0-d array.
-        met: the tensors that were there before and are inputs.
+        met: weak references to the tensors that were there before and are inputs.
         cells: every storage met, in order.
         made: weak references to the tensors created, with their cells.
         leaves: slot of each leaf that requires grad, at each time that it was read.
@@ -73,7 +71,7 @@ class Recorder:
         self.step = root
         self.slots = 0
         self.bound: list[TensorBase | Storage | Array] = []
-        self.met: list[TensorBase] = []
+        self.met: list[weakref.ref[TensorBase]] = []
         self.cells: list[Cell] = []
         self.made: list[tuple[weakref.ref[Tensor], Cell]] = []
         self.leaves: dict[int, Tensor] = {}
@@ -114,6 +112,7 @@ class Recorder:
                 wanted = True
                 if x._node is None:
                     self.leaves[slot] = x
+                    x._trace.cell.gradual = True
         wanted = wanted and mode.grad
         key: tuple[Hashable, ...]
         if op.view is not None:
@@ -187,6 +186,7 @@ class Recorder:
         tensor = wrap_storage(storage, layout)
         tensor._trace = Handle(self.serial, cell, slot, layout)
         if result.requires_grad:
+            cell.gradual = cell.taped = True
             tensor._requires_grad = True
             tensor._node = TracedNode(label)
         self.made.append((weakref.ref(tensor), cell))
@@ -199,8 +199,10 @@ class Recorder:
         tensor = wrap_storage(
             source._storage, cell.absolute(layout), version=source._version_counter
         )
-        tensor._trace = Handle(self.serial, cell, slot, layout)
-        cell.views[layout] = slot
+        apart = handle.apart or op.name == "detach"
+        tensor._trace = Handle(self.serial, cell, slot, layout, apart)
+        if result.requires_grad or not cell.gradual:
+            cell.views[layout] = slot
         if result.requires_grad:
             tensor._requires_grad = True
             tensor._node = TracedNode(op.name)
@@ -214,6 +216,8 @@ class Recorder:
         handle = tensor._trace
         if handle is not None and handle.recorder == self.serial:
             cell = handle.cell
+            if handle.version == cell.version:
+                return handle.slot
             layout = handle.layout
         else:
             storage = tensor._storage
@@ -230,8 +234,12 @@ class Recorder:
         slot = cell.views.get(layout)
         if slot is None:
             slot = self._derive(tensor, cell, layout)
+        known = handle is not None
+        apart = handle.apart if known else cell.family is not tensor._version_counter
+        if cell.gradual and ((apart and cell.taped) or not requires(tensor)):
+            slot = self.raw("detach", (slot,))
         if handle is None:
-            tensor._trace = Handle(self.serial, cell, slot, layout)
+            tensor._trace = Handle(self.serial, cell, slot, layout, apart)
         else:
             handle.slot = slot
             handle.version = cell.version
@@ -250,6 +258,7 @@ class Recorder:
         cell = Cell(len(self.cells), self.slots, Layout(0, absolute.sizes, absolute.strides))
         cell.existing = storage
         cell.base = absolute.offset
+        cell.family = tensor._version_counter
         slot = self._bind(tensor, cell, cell.root_layout)
         self.cells.append(cell)
         self._by_storage[id(storage)] = cell
@@ -273,9 +282,11 @@ class Recorder:
         )
         found._trace = Handle(self.serial, cell, slot, layout)
         self.bound.append(found)
-        self.met.append(tensor)
+        self.met.append(weakref.ref(tensor))
         cell.inputs.append(layout)
         if requires_grad:
+            cell.gradual = True
+            cell.taped = cell.taped or not is_leaf
             self.leaves[slot] = tensor  # type: ignore[assignment]
         return slot
 
@@ -284,22 +295,22 @@ class Recorder:
         if cell.existing is not None and cell.version == 0 and tensor._trace is None:
             slot = self._bind(tensor, cell, layout)
         else:
-            slot = self._strided(self._flatten(cell), cell, layout)
+            slot = self.strided(self.flatten(cell), cell, layout)
         cell.views[layout] = slot
         return slot
 
-    def _flatten(self, cell: Cell) -> int:
+    def flatten(self, cell: Cell) -> int:
         """Return the slot of the whole storage as one dimension."""
         whole = cell.whole()
         slot = cell.views.get(whole)
         if slot is not None:
             return slot
         if cell.existing is None:
-            slot = self._raw("reshape", (cell.root_slot,), shape=whole.sizes)
+            slot = self.raw("reshape", (cell.root_slot,), shape=whole.sizes)
         else:
             slot = self._bind_whole(cell, cell.existing)
             if cell.version > 0:
-                slot = self._scatter(slot, cell.root_slot, cell, cell.root_layout)
+                slot = self.scatter(slot, cell.root_slot, cell, cell.root_layout)
         cell.views[whole] = slot
         return slot
 
@@ -315,22 +326,22 @@ class Recorder:
         cell.inputs.append(whole)
         return self.follow(key, make)
 
-    def _strided(self, slot: int, cell: Cell, layout: Layout) -> int:
+    def strided(self, slot: int, cell: Cell, layout: Layout) -> int:
         if layout == cell.whole():
             return slot
         offset = layout.offset + cell.base
         if offset == 0 and layout.is_contiguous and layout.size == cell.size:
-            return self._raw("reshape", (slot,), shape=layout.sizes)
-        return self._raw(
+            return self.raw("reshape", (slot,), shape=layout.sizes)
+        return self.raw(
             "as_strided", (slot,), sizes=layout.sizes, strides=layout.strides, offset=offset
         )
 
-    def _scatter(self, slot: int, value: int, cell: Cell, layout: Layout) -> int:
+    def scatter(self, slot: int, value: int, cell: Cell, layout: Layout) -> int:
         offset = layout.offset + cell.base
         if offset == 0 and layout.is_contiguous and layout.size == cell.size:
             # All of it is overwritten, so that nothing depends on what was there.
-            return self._raw("reshape", (value,), shape=(cell.size,))
-        return self._raw(
+            return self.raw("reshape", (value,), shape=(cell.size,))
+        return self.raw(
             "as_strided_scatter",
             (slot, value),
             sizes=layout.sizes,
@@ -338,7 +349,7 @@ class Recorder:
             offset=offset,
         )
 
-    def _raw(self, name: str, slots: tuple[int, ...], **attributes: Any) -> int:
+    def raw(self, name: str, slots: tuple[int, ...], **attributes: Any) -> int:
         """Append an operation on slots that no tensor of the user's stands for."""
         op = OPS[name]
         attrs = op.attrs(**attributes)
@@ -348,7 +359,7 @@ class Recorder:
             known = gradients.results_of(self.step)
             sources = [known[s] for s in slots]
             outputs = op.infer(attrs, *[s.type for s in sources])
-            wanted = any(s.requires_grad for s in sources)
+            wanted = isinstance(op.vjp, Vjp) and any(s.requires_grad for s in sources)
             results = tuple(
                 Result(t, row_major(t.shape), requires_grad=wanted)  # type: ignore[arg-type]
                 for t in outputs
@@ -361,47 +372,7 @@ class Recorder:
 
     def write(self, target: Tensor, value: Tensor) -> None:
         """Append the overwriting of `target` by `value`, which has its shape and dtype."""
-        slot = self.slot(value)
-        self.slot(target)
-        handle = target._trace
-        cell = handle.cell
-        layout = handle.layout
-        if cell.root_layout != layout:
-            whole = self._flatten(cell)
-            slot_after = self._scatter(whole, slot, cell, layout)
-            root = cell.whole()
-        elif len(cell.inputs) > 1 and cell.version == 0:
-            # Other views of this storage are known as inputs of their own: write to the whole.
-            slot_after = self._scatter(self._flatten(cell), slot, cell, layout)
-            root = cell.whole()
-        else:
-            slot_after, root = slot, layout
-        event = WriteEvent(cell.index, slot_after, root)
-        self.follow((_WRITE, cell.index, slot_after, root), lambda: (event, ()))
-        if cell.existing is not None and cell.version == 0:
-            cell.existing.pending = self
-        cell.put(slot_after, root)
-        cell.views[layout] = slot
-        handle.slot, handle.version = slot, cell.version
-        counter = target._version_counter
-        if cell.existing is not None:
-            self.undo.append(partial(setattr, counter, "value", counter.value))
-        counter.value += 1
-        if value._requires_grad and mode.grad:
-            self._rebase(cell, target)
-        elif target._node is None and target._requires_grad:
-            self.leaves[slot] = target
-
-    def _rebase(self, cell: Cell, target: Tensor) -> None:
-        """Let every view of a storage require grad, as its contents now do."""
-        views = [t for ref, c in self.made if c is cell and (t := ref()) is not None]
-        if cell.existing is not None:
-            views += [t for t in self.met if t._own_storage is cell.existing]  # type: ignore[misc]
-        for tensor in (*views, target):
-            if tensor._node is None:
-                self.preserve(tensor)
-                tensor._requires_grad = True
-                tensor._node = TracedNode("copy_slices")
+        writes.write(self, target, value)
 
     def preserve(self, tensor: TensorBase) -> None:
         """Keep the state of a tensor that is about to change, unless it was created here."""
@@ -480,6 +451,10 @@ class Recorder:
             "record yet",
             "call it outside of the compiled function",
         )
+
+    def found(self) -> list[Tensor]:
+        """Return the tensors of `met` that are still there."""
+        return [t for reference in self.met if (t := reference()) is not None]  # type: ignore[misc]
 
     def let_go(self) -> None:
         """Drop the tensors that the recording held for its own use."""

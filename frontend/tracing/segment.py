@@ -88,7 +88,7 @@ def finish(recorder: Recorder, name: str, graphs: list[Graph]) -> None:
         for reference, _ in recorder.made
         if (tensor := reference()) is not None and type(tensor._node) is TracedNode
     ]
-    taped += [t for t in recorder.met if type(t._node) is TracedNode]  # type: ignore[misc]
+    taped += [t for t in recorder.found() if type(t._node) is TracedNode]
     key = (
         tuple(alive),
         tuple([recorder.slot(t) for t in taped]),  # as they are after the last write
@@ -158,7 +158,7 @@ def _frozen(recorder: Recorder, inputs: Sequence[tuple[int, Layout | None]]) -> 
 
     if any(isinstance(step.event, GradEvent) for step in recorder.step.path()):
         return frozenset()
-    weights = {id(t._storage) for t in recorder.met if isinstance(t, Parameter)}
+    weights = {id(t._storage) for t in recorder.found() if isinstance(t, Parameter)}
     still = {
         cell.index
         for cell in recorder.cells

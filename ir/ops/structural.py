@@ -16,6 +16,7 @@ from smelt.ir.errors import ArgumentError, DTypeError, TypeInferenceError
 from smelt.ir.graph import Graph
 from smelt.ir.layout import Layout
 from smelt.ir.op import Expand, Lower, NoAttrs, NoVjp, OpDef, Region, Rules, Sample, Saved, Vjp
+from smelt.ir.ops import expect
 from smelt.ir.scalar import Read
 from smelt.ir.structured import Reader, Stage, identity_index, movement
 from smelt.ir.types import TensorType
@@ -114,6 +115,31 @@ def _identity_samples() -> Iterable[Sample]:
     )
     for array in arrays:
         yield Sample((array,), {}, differentiable=bool(np.isfinite(array).all()))
+
+
+def _overwrite_infer(attrs: NoAttrs, x: TensorType, value: TensorType) -> tuple[TensorType, ...]:
+    expect.same_type("overwrite", x=x, value=value)
+    return (x,)
+
+
+def _overwrite_reference(xp: Any, attrs: NoAttrs, x: Any, value: Any) -> Any:
+    return xp.array(value, order="C", copy=True)
+
+
+def _overwrite_define(attrs: NoAttrs, x: TensorType, value: TensorType) -> Stage:
+    return Stage(x.shape, (Reader(1, identity_index(x.rank)),), (Read(0, x.dtype),))
+
+
+def _overwrite_vjp(r: Rules, saved: Saved, g: Any) -> tuple[Any, ...]:
+    """Forward x, value -> value; backward g -> g, None."""
+    return (g, None)
+
+
+def _overwrite_samples() -> Iterable[Sample]:
+    grid = np.arange(6, dtype=np.float32).reshape(2, 3)
+    yield Sample((grid, -grid[::-1]), {}, differentiable=False)
+    yield Sample((np.array(2.5), np.array(np.nan)), {}, differentiable=False)
+    yield Sample((np.zeros((2, 0)), np.zeros((2, 0))), {}, differentiable=False)
 
 
 def _dim_value_infer(attrs: DimValueAttrs) -> tuple[TensorType, ...]:
@@ -237,6 +263,17 @@ OPS: tuple[OpDef, ...] = (
         rule=Lower(_identity_define),
         vjp=Vjp((), _contiguous_vjp),
         samples=_identity_samples,
+        error=0.0,
+    ),
+    OpDef(
+        name="overwrite",
+        doc="out = value, which was written over x behind the tape's back: gradients flow to x",
+        operands=("x", "value"),
+        infer=_overwrite_infer,
+        reference=_overwrite_reference,
+        rule=Lower(_overwrite_define),
+        vjp=Vjp((), _overwrite_vjp),
+        samples=_overwrite_samples,
         error=0.0,
     ),
     OpDef(

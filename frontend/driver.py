@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smelt.hosted import HostedProgram, has_calls
+from smelt.ir.errors import LoweringError
 from smelt.ir.graph import Graph
 from smelt.ir.text.printer import fingerprint
 from smelt.runtime import (
@@ -68,6 +69,7 @@ def compile_graph(
         known = load_cached(cache, key)
         if known is not None:
             return known
+    _refuse_complex(graph)
     # LLVM and the passes are safe to run side by side, but two cores gain nothing from it.
     with _compiling:
         optimised = optimise(graph, folder)
@@ -81,6 +83,17 @@ def compile_graph(
         executable = _compile(optimised, layouts, donated or {}, frozen, target, folder)
     store_cached(cache, key, executable)
     return executable
+
+
+def _refuse_complex(graph: Graph) -> None:
+    for node in graph.walk():
+        found = [v.type for v in (*node.outputs, *node.inputs) if v.type.dtype.is_complex]
+        if found and not node.regions:
+            where = "" if node.location is None else f"{node.location}: "
+            raise LoweringError(
+                f"{where}{node.op.name} has to do with {found[0]}, and complex numbers are not "
+                "compiled yet: call it outside of the compiled function"
+            )
 
 
 @lru_cache(maxsize=8)

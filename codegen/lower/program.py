@@ -75,9 +75,8 @@ def lower(
         A program in which every kernel is serial and temporaries share no memory.
 
     Raises:
-        LoweringError: a node has no structured definition, or gives complex numbers.
+        LoweringError: a node has no structured definition.
     """
-    _refuse_complex(graph)
     layouts = [*input_layouts, *([None] * (len(graph.inputs) - len(input_layouts)))]
     layouts = [
         None if layout == row_major_strides(v.type.shape) else layout
@@ -111,17 +110,6 @@ def lower(
     )
     verify_program(program)
     return program
-
-
-def _refuse_complex(graph: Graph) -> None:
-    for node in graph.walk():
-        for value in node.outputs:
-            if value.type.dtype.is_complex:
-                where = "" if node.location is None else f"{node.location}: "
-                raise LoweringError(
-                    f"{where}{node.op.name} gives {value.type}, and complex numbers are not compiled "
-                    "yet: call it outside of the compiled function"
-                )
 
 
 def _tensor(value: Value, slot: Slot, name: str) -> Buffer:

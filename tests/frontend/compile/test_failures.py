@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import smelt
 from smelt import driver, nn, optim
-from smelt.ir.errors import InternalError, TraceError
+from smelt.ir.errors import InternalError, LoweringError, TraceError
 
 
 def test_a_branch_on_a_traced_value_names_the_line_and_the_remedy() -> None:
@@ -161,3 +161,11 @@ def test_a_promise_that_was_abandoned_says_why() -> None:
         smelt.compile(f)(smelt.ones(2))
     with pytest.raises(TraceError, match="failed"):
         kept[0].numpy()
+
+
+@pytest.mark.parametrize("function", [lambda x: smelt.cat([x, x]), lambda x: x.flip(0)])
+def test_complex_numbers_are_refused_at_their_line(function: Any) -> None:
+    x = smelt.tensor([1 + 2j, 3 - 1j])
+    with pytest.raises(LoweringError, match=r"test_failures.py:\d+: .*c64.*not compiled yet"):
+        smelt.compile(function)(x)
+    assert x.tolist() == [1 + 2j, 3 - 1j]

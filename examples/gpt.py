@@ -1,6 +1,6 @@
 """Train a character-level GPT on Moby-Dick with a compiled training step, then let it write.
 
-    python examples/gpt.py [--steps 1500] [--characters 400] [--eager]
+    python examples/gpt.py [--steps 2000] [--characters 400] [--eager]
 
 A decoder of the GPT-2 kind: learned positions, pre-norm blocks of causal self-attention and a
 GELU MLP. The loss on held-out text is in nats a character.
@@ -19,7 +19,7 @@ from smelt import nn, optim
 from smelt.nn import functional as F
 
 TEXT = Path(__file__).parent / "data" / "moby_dick.txt"
-CONTEXT = 128
+CONTEXT = 64
 BATCH = 16
 
 
@@ -95,7 +95,7 @@ def write(model: GPT, prompt: smelt.Tensor, characters: int) -> smelt.Tensor:
 def main() -> None:
     """Train, evaluate, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1500, help="training steps")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps")
     parser.add_argument("--characters", type=int, default=400, help="characters to write")
     parser.add_argument("--eager", action="store_true", help="do not compile")
     arguments = parser.parse_args()

@@ -39,11 +39,7 @@ def gradcheck(
         ValueError: no input is a float64 tensor that requires grad.
     """
     given = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
-    wanted = [
-        k
-        for k, x in enumerate(given)
-        if isinstance(x, TensorBase) and x.requires_grad
-    ]
+    wanted = [k for k, x in enumerate(given) if isinstance(x, TensorBase) and x.requires_grad]
     if not wanted or any(given[k].dtype is not dtypes.float64 for k in wanted):
         raise ValueError("gradcheck needs float64 inputs that require grad")
     try:
@@ -118,11 +114,7 @@ def gradgradcheck(
 ) -> bool:
     """Tell whether the second derivatives of `func` are the central differences of the first."""
     given = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
-    wanted = [
-        k
-        for k, x in enumerate(given)
-        if isinstance(x, TensorBase) and x.requires_grad
-    ]
+    wanted = [k for k, x in enumerate(given) if isinstance(x, TensorBase) and x.requires_grad]
     rng = np.random.default_rng(0)
     outputs = [y for y in _outputs(func, given) if y.requires_grad]
     cotangents = [wrap(rng.standard_normal(y._sizes)).requires_grad_() for y in outputs]

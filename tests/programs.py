@@ -173,7 +173,7 @@ def write(p: Pool) -> None:
     elif k == 6:
         x.clamp_(-1.0, 1.0)
     elif k == 7:
-        x.data.sub_(0.125) if x.is_leaf else x.zero_()
+        x.detach().sub_(0.125) if x.is_leaf else x.zero_()
 
 
 def reduce(p: Pool) -> None:

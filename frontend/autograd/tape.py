@@ -358,14 +358,15 @@ def check_writable(target: TensorBase) -> None:
     Raises:
         RuntimeError: `target` is a leaf that requires grad, or a view of one, and gradients are on.
     """
-    if not mode.grad or not requires(target):
+    if not mode.grad:
         return
-    if target._node is None:
+    base = target._base
+    # A view made under no_grad() counts too: its base would cease to be a leaf.
+    if base is None and requires(target) and target._node is None:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation: "
             "write under no_grad(), or to a clone()"
         )
-    base = target._base
     if base is not None and base._node is None and base._requires_grad:
         raise RuntimeError(
             "a view of a leaf Variable that requires grad is being used in an in-place "

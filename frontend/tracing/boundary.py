@@ -18,8 +18,8 @@ from smelt.ir.registry import OPS
 from smelt.ir.types import static_shape
 from smelt.runtime.executable import DataError
 from smelt.storage import Array, Storage
-from smelt.tracing import gradients
 from smelt.tracing.build import build_graph, build_values
+from smelt.tracing.gradients import reach
 
 if TYPE_CHECKING:
     from smelt.hosted import HostedProgram
@@ -47,6 +47,7 @@ class Boundary:
         sources: for each input of `backward` but the cotangents, the number of the residual, or
             -1 - k for input k of the recording.
         wrt: slots of the tensors that gradients flow on to.
+        reached: for each of `wrt`, which of the taped results depend on it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Boundary:
     backward: Graph | None
     sources: tuple[int, ...]
     wrt: tuple[int, ...]
+    reached: tuple[frozenset[int], ...]
     _native: Executable | HostedProgram | None = field(default=None, repr=False)
 
     def attach(self, recorder: Recorder, outputs: Sequence[Tensor], kept: Sequence[Array]) -> None:
@@ -70,7 +72,7 @@ class Boundary:
         for source in self.sources:
             saved.append(kept[source] if source >= 0 else recorder.bound[-1 - source])
         versions = [_version_of(s) for s in saved]
-        graph, name = self.backward, self.name
+        graph, name, reached = self.backward, self.name, self.reached
         types = [v.type for v in graph.inputs[len(saved) :]]
 
         def backward(cotangents: Sequence[Array | None]) -> list[Array | None]:
@@ -91,7 +93,11 @@ class Boundary:
             results = self._compiled()(*arrays)
             if isinstance(results, DataError):
                 return list(run_graph(graph, arrays))  # raises what eager raises
-            return list(results)
+            arrived = {k for k, g in enumerate(cotangents) if g is not None}
+            return [
+                None if arrived.isdisjoint(origins) else result
+                for result, origins in zip(results, reached)
+            ]
 
         autograd.attach(outputs, inputs, backward, self.name)
 
@@ -117,10 +123,12 @@ def make(recorder: Recorder, name: str, outputs: Sequence[int], taped: Sequence[
     from smelt.passes.partition import partition
 
     graph = build_graph(name, recorder.step, outputs)
-    seen, saving = gradients.reach(recorder.step, taped)
+    seen, saving = reach(recorder.step, taped)
     wrt = tuple(sorted(slot for slot in recorder.leaves if slot in seen))
+    passed = [reach(recorder.step, [slot])[0] for slot in taped]
+    reached = tuple(frozenset(k for k, s in enumerate(passed) if slot in s) for slot in wrt)
     if not recorder.freed.isdisjoint(saving):
-        return Boundary(name, graph, graph, None, (), wrt)
+        return Boundary(name, graph, graph, None, (), wrt, reached)
     builder, values = build_values(name, recorder.step)
     ys = [values[slot] for slot in taped]
     gys = [builder.input(y.type) for y in ys]
@@ -144,7 +152,7 @@ def make(recorder: Recorder, name: str, outputs: Sequence[int], taped: Sequence[
         kept.append(parts.forward.outputs[number])
     results = (*parts.forward.outputs[: len(outputs)], *kept)
     forward = Graph(name, parts.forward.inputs, parts.forward.nodes, results)
-    return Boundary(name, graph, forward, parts.backward, tuple(sources), wrt)
+    return Boundary(name, graph, forward, parts.backward, tuple(sources), wrt, reached)
 
 
 def _stays(recorder: Recorder, number: int) -> bool:

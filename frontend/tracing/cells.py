@@ -115,9 +115,10 @@ class Handle:
         layout: the tensor's layout, relative to the cell's base.
         apart: whether its history is another than that of the tensors it shares memory with, as
             after `detach()`.
+        of_leaf: whether it is a view of a leaf that requires grad.
     """
 
-    __slots__ = ("apart", "cell", "layout", "recorder", "slot", "version")
+    __slots__ = ("apart", "cell", "layout", "of_leaf", "recorder", "slot", "version")
 
     def __init__(
         self, recorder: int, cell: Cell, slot: int, layout: Layout, apart: bool = False
@@ -128,3 +129,4 @@ class Handle:
         self.version = cell.version
         self.layout = layout
         self.apart = apart
+        self.of_leaf = False

@@ -120,8 +120,10 @@ def _record(
         candidates = recorder.leaves if wanted is None else {s for slots in wanted for s in slots}
         wrt = tuple(sorted(slot for slot in candidates if slot in seen))
         known = results_of(recorder.step)
+        # Derivatives that need no saved value are linear in the cotangents.
+        gradual = create_graph and (bool(saving) or any(known[g].requires_grad for g in gys))
         results = tuple(
-            Result(known[s].type, row_major(known[s].type.shape), requires_grad=create_graph)  # type: ignore[arg-type]
+            Result(known[s].type, row_major(known[s].type.shape), requires_grad=gradual)  # type: ignore[arg-type]
             for s in wrt
         )
         event = GradEvent(ys, gys, wrt, create_graph, saving, callsite.location())

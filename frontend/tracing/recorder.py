@@ -201,6 +201,9 @@ class Recorder:
         )
         apart = handle.apart or op.name == "detach"
         tensor._trace = Handle(self.serial, cell, slot, layout, apart)
+        if not apart:
+            leaf = source._requires_grad and source._node is None
+            tensor._trace.of_leaf = leaf or handle.of_leaf
         if result.requires_grad or not cell.gradual:
             cell.views[layout] = slot
         if result.requires_grad:

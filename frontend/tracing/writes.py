@@ -29,6 +29,7 @@ def write(recorder: Recorder, target: Tensor, value: Tensor) -> None:
     handle = target._trace
     cell = handle.cell
     layout = handle.layout
+    _check(cell, target)
     tracked = value._requires_grad and mode.grad
     own = slot  # what `target` holds, should its history be its own
     if handle.apart or not tracked:
@@ -66,6 +67,19 @@ def write(recorder: Recorder, target: Tensor, value: Tensor) -> None:
         _rebase(recorder, cell, target)
     elif target._node is None and target._requires_grad:
         recorder.leaves[slot] = target
+
+
+def _check(cell: Cell, target: Tensor) -> None:
+    """Refuse a write that eager execution refuses."""
+    if mode.grad and target._trace.of_leaf:
+        raise RuntimeError(
+            "a view of a leaf Variable that requires grad is being used in an in-place "
+            "operation: write under no_grad(), or to a clone()"
+        )
+    if cell.existing is not None and cell.version == 0:
+        memory = cell.existing.memory
+        if memory is not None and not memory.flags.writeable:
+            raise ValueError("assignment destination is read-only")
 
 
 def _overwrite(recorder: Recorder, cell: Cell, layout: Layout, slot: int) -> int:

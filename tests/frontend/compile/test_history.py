@@ -113,3 +113,51 @@ def test_gradients_are_eagers(function: Callable[..., Any]) -> None:
         assert (a is None) == (b is None)
         if a is not None:
             np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-6)
+
+
+def test_a_leaf_that_no_gradient_reaches_has_none() -> None:
+    x, w = smelt.ones(3).requires_grad_(), smelt.ones(3).requires_grad_()
+    first, _ = smelt.compile(lambda x, w: (x * 2, w * w))(x, w)
+    first.sum().backward()
+    assert w.grad is None
+    np.testing.assert_array_equal(x.grad.numpy(), [2.0, 2.0, 2.0])
+
+
+def test_a_gradient_that_is_linear_has_no_gradient() -> None:
+    def f(x: Any) -> Any:
+        return smelt.autograd.grad((x + 1).sum(), [x], create_graph=True)[0]
+
+    def g(x: Any) -> Any:
+        return smelt.autograd.grad((x * x).sum(), [x], create_graph=True)[0]
+
+    x = smelt.ones(3).requires_grad_()
+    for function in (f, g):
+        assert smelt.compile(function)(x).requires_grad == function(x).requires_grad
+
+
+def test_views_of_leaves_are_not_written() -> None:
+    x = smelt.ones(3).requires_grad_()
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable"):
+        smelt.compile(lambda x: x[0].add_(1))(x)
+
+
+def test_memory_that_is_read_only_is_not_written() -> None:
+    array = np.ones(3, np.float32)
+    array.flags.writeable = False
+    x = smelt.from_numpy(array)
+    for function in (lambda x: x.add_(1), smelt.compile(lambda x: x.add_(1))):
+        with pytest.raises(ValueError, match="read-only"):
+            function(x)
+
+
+def test_a_view_made_under_no_grad_does_not_take_leafness() -> None:
+    def f(x: Any) -> Any:
+        with smelt.no_grad():
+            view = x.reshape(-1)
+        return view.mul_(2)
+
+    for function in (f, smelt.compile(f)):
+        x = smelt.ones(3).requires_grad_()
+        with pytest.raises(RuntimeError, match="a view of a leaf Variable"):
+            function(x)
+        assert x.is_leaf

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -71,7 +72,7 @@ def compile_graph(
             return known
     _refuse_complex(graph)
     # LLVM and the passes are safe to run side by side, but two cores gain nothing from it.
-    with _compiling:
+    with _compiling, _forgetting():
         optimised = optimise(graph, folder)
         if has_calls(optimised):
             return HostedProgram(
@@ -83,6 +84,17 @@ def compile_graph(
         executable = _compile(optimised, layouts, donated or {}, frozen, target, folder)
     store_cached(cache, key, executable)
     return executable
+
+
+@contextmanager
+def _forgetting() -> Generator[None]:
+    """Let go of what the compiler remembers of this compilation's nodes at its end."""
+    from smelt.ir.index_map import forget_nodes
+
+    try:
+        yield
+    finally:
+        forget_nodes()
 
 
 def _refuse_complex(graph: Graph) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from smelt.ir import index, scalar
+from smelt.ir import index, primitive, scalar
 from smelt.ir.dim import Dim
 from smelt.ir.graph import Node, Value
 from smelt.ir.primitive import Point, definition
@@ -133,3 +133,9 @@ def inverted(
         elif not isinstance(position, Const):
             return None
     return known
+
+
+def forget_nodes() -> None:
+    """Let go of what is remembered of nodes, so that their graphs and constants can go too."""
+    edges.cache_clear()
+    primitive.forget_nodes()

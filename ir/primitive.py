@@ -123,3 +123,9 @@ def _product(extents: Iterable[int | Dim]) -> int:
         assert isinstance(extent, int), "only static extents are multiplied here"
         total *= extent
     return total
+
+
+def forget_nodes() -> None:
+    """Let go of what is remembered of nodes here."""
+    for remembered in (definition, is_template_contraction, is_reduction, is_unrolled, node_cost):
+        remembered.cache_clear()

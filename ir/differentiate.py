@@ -62,7 +62,7 @@ def differentiate(
         seeds = tuple(found.get(v) for v in node.outputs)
         if all(seed is None for seed in seeds) or active.isdisjoint(node.inputs):
             continue
-        if _stops(node):
+        if stops(node):
             continue  # its result is in `wrt` itself: the gradient goes no further
         rules.at(node.location)
         for value, cotangent in zip(
@@ -76,12 +76,13 @@ def _dependents(nodes: Sequence[Node], wrt: Sequence[Value]) -> set[Value]:
     """Return the values with a cotangent that depend on `wrt`, itself included."""
     active = {v for v in wrt if is_differentiable(v.type)}
     for node in nodes:
-        if not _stops(node) and not active.isdisjoint(node.inputs):
+        if not stops(node) and not active.isdisjoint(node.inputs):
             active.update(v for v in node.outputs if is_differentiable(v.type))
     return active
 
 
-def _stops(node: Node) -> bool:
+def stops(node: Node) -> bool:
+    """Tell whether no gradient flows through a node."""
     return isinstance(node.op.vjp, NoVjp) and node.op.vjp.zero
 
 

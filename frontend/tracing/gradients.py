@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from smelt.autograd.engine import initial_cotangent
 from smelt.base import TensorBase
 from smelt.dispatch import apply, write
+from smelt.ir.differentiate import differentiate, stops
 from smelt.ir.layout import row_major
 from smelt.ir.op import Vjp
 from smelt.state import mode
@@ -120,11 +121,10 @@ def _record(
         candidates = recorder.leaves if wanted is None else {s for slots in wanted for s in slots}
         wrt = tuple(sorted(slot for slot in candidates if slot in seen))
         known = results_of(recorder.step)
-        # Derivatives that need no saved value are linear in the cotangents.
-        gradual = create_graph and (bool(saving) or any(known[g].requires_grad for g in gys))
+        gradual = _gradual(recorder.step, ys, gys, wrt) if create_graph else [False] * len(wrt)
         results = tuple(
-            Result(known[s].type, row_major(known[s].type.shape), requires_grad=gradual)  # type: ignore[arg-type]
-            for s in wrt
+            Result(known[s].type, row_major(known[s].type.shape), requires_grad=g)  # type: ignore[arg-type]
+            for s, g in zip(wrt, gradual)
         )
         event = GradEvent(ys, gys, wrt, create_graph, saving, callsite.location())
         return event, results
@@ -145,6 +145,26 @@ def _record(
         slot: recorder.create(result, first + k, "grad")
         for k, (slot, result) in enumerate(zip(event.wrt, recorder.step.results))
     }
+
+
+def _gradual(step: Step, ys: Sequence[int], gys: Sequence[int], wrt: Sequence[int]) -> list[bool]:
+    """Tell which gradients of `ys` depend on values that require grad themselves."""
+    from smelt.tracing.build import build_values
+
+    builder, values = build_values("gradual", step)
+    nodes = list(builder.nodes)
+    if any(node.op.name == "grad" for node in nodes):
+        return [True] * len(wrt)  # a gradient of gradients: they hardly ever are constant
+    operands = {v: v for v in builder.values()}
+    chosen = [values[slot] for slot in wrt]
+    found = differentiate(
+        builder, nodes, operands, [values[s] for s in ys], [values[s] for s in gys], chosen
+    )
+    dependent = {v for v, r in zip(values, results_of(step)) if r.requires_grad}
+    for node in list(builder.nodes)[len(nodes) :]:
+        if not dependent.isdisjoint(node.inputs) and not stops(node):
+            dependent.update(node.outputs)
+    return [v in dependent for v in found]
 
 
 def _slots_of(recorder: Recorder, x: Tensor) -> tuple[int, ...]:

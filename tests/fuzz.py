@@ -94,6 +94,8 @@ def check_program(seed: int, steps: int = 12, calls: int = 2) -> None:
             return
         described = "\n  ".join(texts[0].text) if texts else ""
         try:
+            if "modified by an inplace operation" in str(failed):
+                return  # a compiled function keeps what it saved: it has the gradient
             if type(failed) is not type(failed_too):
                 raise Difference(f"{failed!r} eagerly, {failed_too!r} compiled") from failed_too
             if failed is not None:
@@ -114,7 +116,7 @@ def check_program(seed: int, steps: int = 12, calls: int = 2) -> None:
                     for ts in (eager, found)
                 ]
                 if "modified by an inplace operation" in str(results[0][1]):
-                    continue  # a compiled function keeps what it saved: it has the gradient
+                    continue
                 if type(results[0][1]) is not type(results[1][1]):
                     raise Difference(f"backward: {results[0][1]!r} against {results[1][1]!r}")
                 for k, (p, q) in enumerate(zip(eager, found)):

@@ -32,7 +32,7 @@ def write(recorder: Recorder, target: Tensor, value: Tensor) -> None:
     _check(cell, target)
     tracked = value._requires_grad and mode.grad
     own = slot  # what `target` holds, should its history be its own
-    if handle.apart or not tracked:
+    if handle.apart or not mode.grad:
         if value._requires_grad:
             slot = recorder.raw("detach", (slot,))
         if cell.taped:

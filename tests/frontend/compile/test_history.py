@@ -86,11 +86,18 @@ def leaf_in_parts(x: Any, w: Any) -> Any:
     return x * w
 
 
+def constant_cuts(x: Any, w: Any) -> Any:
+    y, z = x * 2, w * 3
+    y.zero_()
+    z[1] = 0.25
+    return y + z
+
+
 @pytest.mark.parametrize(
     "function",
     [
-        under_no_grad, part_under_no_grad, through_detach, through_data, data_of_a_leaf,
-        data_of_a_leaf_is_written, copy_under_no_grad, detached_before_a_write,
+        constant_cuts, under_no_grad, part_under_no_grad, through_detach, through_data,
+        data_of_a_leaf, data_of_a_leaf_is_written, copy_under_no_grad, detached_before_a_write,
         detached_gets_a_history, views_of_a_buffer, returned_beside_its_detached, leaf_in_parts,
     ],
 )  # fmt: skip

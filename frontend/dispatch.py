@@ -369,7 +369,9 @@ def expand(x: Tensor, shape: tuple[int, ...]) -> Tensor:
         else:
             steps = [0 if n == 1 else s for n, s in zip(array.shape, array.strides)]
             spread = np.ndarray(shape, array.dtype, array, 0, (*(0,) * lead, *steps))
-        return passing(spread, x.dtype)
+        operand = passing(spread, x.dtype)
+        operand._own_version = x._version_counter  # what the tape saves of it is checked by this
+        return operand
     op = OPS["expand"]
     return apply(op, (x,), op.attrs(shape=tuple(shape)))
 

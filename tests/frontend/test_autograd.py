@@ -373,3 +373,11 @@ def test_derivatives_of_functions() -> None:
     _, pushed = jvp(lambda a: smelt.stack([a.sum(), a.prod()]), x, smelt.tensor([1.0, 10.0]))
     assert pushed.tolist() == [11, 12]
     assert hessian(lambda a: (a**3).sum(), x).tolist() == [[6, 0], [0, 12]]
+
+
+def test_a_broadcast_operand_written_after_it_was_saved_is_noticed() -> None:
+    x, w = smelt.ones(2, 3).requires_grad_(), smelt.ones(3)
+    y = x * w
+    w.mul_(5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

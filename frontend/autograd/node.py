@@ -6,7 +6,7 @@ import itertools
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from smelt.hooks import RemovableHandle
 
@@ -29,7 +29,10 @@ class Node(ABC):
         retained: for each result, the tensors whose `.grad` is to be kept.
         width: number of results.
         after_hooks: `(grad_inputs, grad_outputs) -> grad_inputs | None`, run after the node.
+        promised: whether it stands for a history that a recording has yet to put on the tape.
     """
+
+    promised: ClassVar[bool] = False
 
     __slots__ = (
         "__weakref__",

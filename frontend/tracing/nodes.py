@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from smelt.autograd.node import Cotangent, Node
 from smelt.ir.errors import TraceError
@@ -16,6 +16,7 @@ class TracedNode(Node):
     """
 
     __slots__ = ()
+    promised: ClassVar[bool] = True
 
     def __init__(self, label: str) -> None:
         self.label = label

@@ -243,6 +243,7 @@ class Recorder:
             slot = self.raw("detach", (slot,))
         if handle is None:
             tensor._trace = Handle(self.serial, cell, slot, layout, apart)
+            self.met.append(weakref.ref(tensor))
         else:
             handle.slot = slot
             handle.version = cell.version
@@ -266,6 +267,7 @@ class Recorder:
         self.cells.append(cell)
         self._by_storage[id(storage)] = cell
         tensor._trace = Handle(self.serial, cell, slot, cell.root_layout)
+        self.met.append(weakref.ref(tensor))
         return slot
 
     def _bind(self, tensor: TensorBase, cell: Cell, layout: Layout) -> int:
@@ -285,7 +287,6 @@ class Recorder:
         )
         found._trace = Handle(self.serial, cell, slot, layout)
         self.bound.append(found)
-        self.met.append(weakref.ref(tensor))
         cell.inputs.append(layout)
         if requires_grad:
             cell.gradual = True

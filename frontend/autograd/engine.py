@@ -217,8 +217,10 @@ class Pass:
         return tensor if tensor is None or self.taped else tensor._values()
 
     def _fresh(self, cotangent: Any) -> Tensor:
-        """Return a gradient that shares memory with no other."""
-        return cotangent if self.taped else wrap(np.array(cotangent, order="C"))
+        """Return a row-major gradient, which shares memory with no other unless it is taped."""
+        if not self.taped:
+            return wrap(np.array(cotangent, order="C"))
+        return cotangent if cotangent._layout.is_contiguous else tape.RULES("contiguous", cotangent)
 
 
 def backward(

@@ -13,6 +13,7 @@ from smelt.autograd.engine import initial_cotangent
 from smelt.base import TensorBase
 from smelt.dispatch import apply, write
 from smelt.ir.differentiate import differentiate, stops
+from smelt.ir.graph import Node, Value
 from smelt.ir.layout import row_major
 from smelt.ir.op import Vjp
 from smelt.state import mode
@@ -152,7 +153,8 @@ def _gradual(step: Step, ys: Sequence[int], gys: Sequence[int], wrt: Sequence[in
     from smelt.tracing.build import build_values
 
     builder, values = build_values("gradual", step)
-    nodes = list(builder.nodes)
+    recorded = len(builder.nodes)
+    nodes = _leading_to(builder.nodes, [values[slot] for slot in (*ys, *gys)])
     if any(node.op.name == "grad" for node in nodes):
         return [True] * len(wrt)  # a gradient of gradients: they hardly ever are constant
     operands = {v: v for v in builder.values()}
@@ -161,10 +163,22 @@ def _gradual(step: Step, ys: Sequence[int], gys: Sequence[int], wrt: Sequence[in
         builder, nodes, operands, [values[s] for s in ys], [values[s] for s in gys], chosen
     )
     dependent = {v for v, r in zip(values, results_of(step)) if r.requires_grad}
-    for node in list(builder.nodes)[len(nodes) :]:
+    for node in builder.nodes[recorded:]:
         if not dependent.isdisjoint(node.inputs) and not stops(node):
             dependent.update(node.outputs)
     return [v in dependent for v in found]
+
+
+def _leading_to(nodes: Sequence[Node], outputs: Iterable[Value]) -> list[Node]:
+    """Return the nodes that some values depend on, in order."""
+    needed = set(outputs)
+    found: list[Node] = []
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            found.append(node)
+    found.reverse()
+    return found
 
 
 def _slots_of(recorder: Recorder, x: Tensor) -> tuple[int, ...]:

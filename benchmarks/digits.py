@@ -1,17 +1,21 @@
 """Time one training step of the digits network: smelt eager, smelt compiled, PyTorch eager.
 
-    python -m benchmarks.digits [--steps 200] [--threads 2]
+    python -m benchmarks.digits [--steps 300] [--threads 2] [--rounds 3]
 
-All do the same work on the same batch in one process, round-robin in blocks of steps, so that noise
-of the machine meets them alike. Prints medians in milliseconds, and ratios.
+Every contender does the same work on the same batch, in a process of its own: thread pools that
+spin for a while after their work would take the cores from the next one. Processes take turns, so
+that noise of the machine meets all alike. Prints medians in milliseconds, and ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +23,8 @@ import numpy as np
 import smelt
 
 BATCH = 64
-BLOCK = 10
+WARM_UP = 30
+CONTENDERS = ("smelt eager", "smelt compiled", "PyTorch eager")
 
 
 def network(framework: ModuleType) -> Any:
@@ -59,35 +64,59 @@ def training_step(framework: ModuleType) -> Callable[[], None]:
     return step
 
 
+def contender(name: str) -> Callable[[], None]:
+    """Return the training step of a contender."""
+    if name == "PyTorch eager":
+        import torch
+
+        return training_step(torch)
+    step = training_step(smelt)
+    return smelt.compile(step) if name == "smelt compiled" else step
+
+
+def median_step(name: str, steps: int, threads: int) -> float:
+    """Return the median time of a step in milliseconds."""
+    step = contender(name)
+    if name == "PyTorch eager":
+        import torch
+
+        torch.set_num_threads(threads)
+    else:
+        smelt.set_num_threads(threads)
+    for _ in range(WARM_UP):
+        step()
+    times: list[float] = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contender", choices=CONTENDERS, help="run this one here and print it")
     arguments = parser.parse_args()
-    smelt.set_num_threads(arguments.threads)
-    steps = {
-        "smelt eager": training_step(smelt),
-        "smelt compiled": smelt.compile(training_step(smelt)),
-    }
-    try:
-        import torch
-    except ModuleNotFoundError:
+    if arguments.contender is not None:
+        print(median_step(arguments.contender, arguments.steps, arguments.threads))
+        return
+    names = [n for n in CONTENDERS if n != "PyTorch eager" or find_spec("torch") is not None]
+    if len(names) < len(CONTENDERS):
         print("PyTorch is not installed: no comparison with it")
-    else:
-        torch.set_num_threads(arguments.threads)
-        steps["PyTorch eager"] = training_step(torch)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        for _ in range(BLOCK):
-            step()
-    for _ in range(max(1, arguments.steps // BLOCK)):
-        for name, step in steps.items():
-            for _ in range(BLOCK):
-                start = time.perf_counter()
-                step()
-                times[name].append(time.perf_counter() - start)
-    medians = {name: 1e3 * statistics.median(found) for name, found in times.items()}
+    found: dict[str, list[float]] = {name: [] for name in names}
+    command = [sys.executable, "-m", "benchmarks.digits", "--steps", str(arguments.steps)]
+    command += ["--threads", str(arguments.threads)]
+    for _ in range(arguments.rounds):
+        for name in names:
+            ran = subprocess.run(
+                [*command, "--contender", name], check=True, capture_output=True, text=True
+            )
+            found[name].append(float(ran.stdout))
+    medians = {name: statistics.median(times) for name, times in found.items()}
     for name, milliseconds in medians.items():
         ratio = milliseconds / medians["smelt compiled"]
         print(f"{name:16} {milliseconds:8.3f} ms   {ratio:6.2f} x compiled")

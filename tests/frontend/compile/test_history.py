@@ -168,3 +168,36 @@ def test_a_view_made_under_no_grad_does_not_take_leafness() -> None:
         with pytest.raises(RuntimeError, match="a view of a leaf Variable"):
             function(x)
         assert x.is_leaf
+
+
+def test_a_view_met_after_the_write_to_its_base_is_put_on_the_tape() -> None:
+    def f(base: Any, view: Any, w: Any) -> Any:
+        base.copy_(w)
+        return view.cos()
+
+    gradients = []
+    for run in (f, smelt.compile(f)):
+        base, w = smelt.zeros(3, 4), smelt.ones(3, 4, requires_grad=True)
+        view = base[:2]
+        result = run(base, view, w)
+        assert view.requires_grad
+        (result.sum() + view.sum()).backward()
+        gradients.append(w.grad.numpy())
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-6)
+
+
+def test_a_constant_gradient_requires_none_after_another_backward() -> None:
+    def f(x: Any) -> Any:
+        y = x.amax(0, keepdim=True)
+        y.sum().backward(retain_graph=True)
+        return smelt.autograd.grad(y.sum(), x, create_graph=True)[0]
+
+    for run in (f, smelt.compile(f)):
+        x = smelt.arange(6.0).reshape(2, 3).requires_grad_()
+        assert not run(x).requires_grad
+
+
+def test_gradients_that_are_taped_are_row_major() -> None:
+    x = smelt.ones(4, requires_grad=True)
+    (gradient,) = smelt.autograd.grad(x.sum(), x, create_graph=True)
+    assert gradient.stride() == (1,)

@@ -6,7 +6,7 @@ import itertools
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from smelt.hooks import RemovableHandle
 
@@ -29,10 +29,7 @@ class Node(ABC):
         retained: for each result, the tensors whose `.grad` is to be kept.
         width: number of results.
         after_hooks: `(grad_inputs, grad_outputs) -> grad_inputs | None`, run after the node.
-        promised: whether it stands for a history that a recording has yet to put on the tape.
     """
-
-    promised: ClassVar[bool] = False
 
     __slots__ = (
         "__weakref__",
@@ -60,6 +57,10 @@ class Node(ABC):
 
         Cotangents are arrays, or tensors if `taped`, where the backward pass is itself taped.
         """
+
+    def promise(self) -> Node | None:
+        """Return a like promise for another tensor of the storage; None for a node of the tape."""
+        return None
 
     def free(self) -> None:  # noqa: B027 - nodes that save nothing have nothing to free
         """Let go of what was saved for the backward pass."""

@@ -346,10 +346,11 @@ def _regenerate(view: TensorBase) -> None:
     if view._view_version == view._version:
         return
     view._view_version = view._version
-    if base._node is not None and base._node.promised:
+    promise = None if base._node is None else base._node.promise()
+    if promise is not None:
         # While a history is recorded, each tensor of the family has a promise of its own.
-        if view._node is None or not view._node.promised:
-            view._node = type(base._node)(base._node.label)  # type: ignore[call-arg]
+        if view._node is None or view._node.promise() is None:
+            view._node = promise
             view._output_nr = 0
             view._requires_grad = True
     elif base._node is not None or base._requires_grad:

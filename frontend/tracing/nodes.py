@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from smelt.autograd.node import Cotangent, Node
 from smelt.ir.errors import TraceError
@@ -16,13 +16,15 @@ class TracedNode(Node):
     """
 
     __slots__ = ()
-    promised: ClassVar[bool] = True
 
     def __init__(self, label: str) -> None:
         self.label = label
         self.edges = ()
         self.order = 0
         self.width = 1
+
+    def promise(self) -> TracedNode:
+        return TracedNode(self.label)
 
     def pull(self, cotangents: Sequence[Cotangent | None], taped: bool) -> Sequence[Any]:
         raise TraceError(
